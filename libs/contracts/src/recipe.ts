@@ -1,0 +1,71 @@
+import Type, { type Static } from 'typebox';
+import { OUT_DTYPES, type OutDtype } from './dtypes.js';
+
+/** Parameters whose names and ranges depend on the method; the method's own schema checks them. */
+const Parameters = Type.Record(Type.String(), Type.Unknown(), {
+  description: "The method's parameters; GET /v1/methods/{name} gives their JSON Schema",
+});
+
+const Reference = Type.String({
+  minLength: 1,
+  maxLength: 4096,
+  description: 'A checkpoint: an id over the API; in the CLI also a path, relative to the recipe file',
+});
+
+export const RecipeModel = Type.Object(
+  {
+    model: Reference,
+    name: Type.Optional(
+      Type.String({
+        pattern: '^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$',
+        description: 'A short name for reports and for heads/<name>.safetensors; default: the checkpoint’s name',
+      }),
+    ),
+    parameters: Type.Optional(Parameters),
+  },
+  { additionalProperties: false },
+);
+
+const Globs = Type.Array(Type.String({ minLength: 1, maxLength: 1024 }), { maxItems: 1000 });
+
+/** What to merge and how (DESIGN section 5). */
+export const Recipe = Type.Object(
+  {
+    method: Type.String({ minLength: 1, maxLength: 64, description: 'A name from GET /v1/methods' }),
+    base: Type.Optional(Reference),
+    models: Type.Array(RecipeModel, { minItems: 1, maxItems: 64 }),
+    parameters: Type.Optional(Parameters),
+    dtype: Type.Optional(
+      Type.Enum(['float32'], { description: 'Arithmetic; sums over a tensor use float64. Default float32' }),
+    ),
+    out_dtype: Type.Optional(
+      Type.Enum(Object.keys(OUT_DTYPES) as OutDtype[], {
+        description: 'Dtype of the floating-point tensors written; default: the base’s, tensor by tensor',
+      }),
+    ),
+    shard_bytes: Type.Optional(
+      Type.Integer({
+        minimum: 1024,
+        maximum: Number.MAX_SAFE_INTEGER,
+        description: 'Most tensor bytes of one output file; default 5000000000. A larger tensor gets a file of its own',
+      }),
+    ),
+    merge: Type.Optional(
+      Type.Object(
+        {
+          include: Type.Optional(Globs),
+          exclude: Type.Optional(Globs),
+        },
+        {
+          additionalProperties: false,
+          description: 'Narrows which tensors are merged, by globs on their names (* any characters, ? one)',
+        },
+      ),
+    ),
+  },
+  { additionalProperties: false },
+);
+export type Recipe = Static<typeof Recipe>;
+export type RecipeModel = Static<typeof RecipeModel>;
+
+export const DEFAULT_SHARD_BYTES = 5_000_000_000;

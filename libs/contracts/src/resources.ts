@@ -1,0 +1,354 @@
+import Type, { type Static, type TSchema } from 'typebox';
+import { DTYPES } from './dtypes.js';
+import { ERROR_CODES } from './errors.js';
+import { EVENT_TYPES } from './events.js';
+import { ID_PATTERNS } from './ids.js';
+import { Recipe } from './recipe.js';
+import { ATTEMPT_STATES, CHECKPOINT_STATES, DELIVERY_STATES, MERGE_STAGES, MERGE_STATES } from './states.js';
+
+const closed = { additionalProperties: false } as const;
+const Nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
+const Time = Type.String({ format: 'date-time', description: 'ISO 8601, UTC' });
+const Bytes = Type.Integer({ minimum: 0 });
+const Sha256 = Type.String({ pattern: '^[0-9a-f]{64}$' });
+
+/** Base name, or folders and a base name, below the checkpoint's folder. */
+export const FilePath = Type.String({
+  minLength: 1,
+  maxLength: 512,
+  pattern: '^(?!\\.{1,2}(/|$))[A-Za-z0-9_.@+=,() -]+(/(?!\\.{1,2}(/|$))[A-Za-z0-9_.@+=,() -]+)*$',
+});
+
+export const Metadata = Type.Record(Type.String({ maxLength: 64 }), Type.String({ maxLength: 512 }), {
+  maxProperties: 16,
+  description: 'Up to 16 of your own keys and values; lists can be filtered by them',
+});
+
+const Name = Type.String({ minLength: 1, maxLength: 200 });
+
+// ── problems ────────────────────────────────────────────────────────────────
+export const Problem = Type.Object(
+  {
+    type: Type.String(),
+    title: Type.String(),
+    status: Type.Integer(),
+    detail: Type.String(),
+    code: Type.Enum(ERROR_CODES),
+    errors: Type.Optional(Type.Array(Type.Object({ pointer: Type.String(), detail: Type.String() }))),
+    request_id: Type.String(),
+  },
+  { title: 'Problem', description: 'RFC 9457 problem details' },
+);
+export type Problem = Static<typeof Problem>;
+
+// ── checkpoints ─────────────────────────────────────────────────────────────
+export const TensorInfo = Type.Object({
+  name: Type.String(),
+  dtype: Type.Enum(DTYPES),
+  shape: Type.Array(Type.Integer({ minimum: 0 })),
+  bytes: Bytes,
+  file: Type.String(),
+});
+export type TensorInfo = Static<typeof TensorInfo>;
+
+export const CheckpointFile = Type.Object({
+  path: Type.String(),
+  bytes: Bytes,
+  sha256: Nullable(Sha256),
+});
+export type CheckpointFile = Static<typeof CheckpointFile>;
+
+export const UploadTarget = Type.Object({
+  path: Type.String(),
+  method: Type.Literal('PUT'),
+  url: Type.String(),
+  expires_at: Time,
+});
+
+export const Checkpoint = Type.Object(
+  {
+    object: Type.Literal('checkpoint'),
+    id: Type.String({ pattern: ID_PATTERNS.checkpoint }),
+    name: Type.String(),
+    state: Type.Enum(CHECKPOINT_STATES),
+    source: Type.Enum(['upload', 'uri', 'merge']),
+    uri: Nullable(Type.String()),
+    merge_id: Nullable(Type.String({ description: 'The merge that made it' })),
+    files: Type.Array(CheckpointFile),
+    bytes: Bytes,
+    tensors: Type.Integer({ description: 'How many tensors' }),
+    parameters: Type.Integer({ description: 'How many elements, over all tensors' }),
+    dtypes: Type.Record(Type.String(), Type.Integer(), { description: 'Elements by dtype' }),
+    metadata: Metadata,
+    uploads: Type.Optional(Type.Array(UploadTarget)),
+    created_at: Time,
+  },
+  { title: 'Checkpoint' },
+);
+export type Checkpoint = Static<typeof Checkpoint>;
+
+export const CreateCheckpoint = Type.Object(
+  {
+    name: Type.Optional(Name),
+    uri: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 4096,
+        description: 'file:///… or s3://bucket/prefix below an allowed root: a folder, or one .safetensors file',
+      }),
+    ),
+    files: Type.Optional(
+      Type.Array(Type.Object({ path: FilePath, bytes: Bytes, sha256: Type.Optional(Sha256) }, closed), {
+        minItems: 1,
+        maxItems: 10_000,
+        description: 'Begins an upload; the answer has a URL for each file',
+      }),
+    ),
+    metadata: Type.Optional(Metadata),
+  },
+  { ...closed, title: 'CreateCheckpoint', description: 'Either `uri` or `files`' },
+);
+export type CreateCheckpoint = Static<typeof CreateCheckpoint>;
+
+// ── merges ──────────────────────────────────────────────────────────────────
+export const Webhook = Type.Object(
+  {
+    url: Type.String({ minLength: 1, maxLength: 2048 }),
+    events: Type.Optional(
+      Type.Array(Type.Enum([...EVENT_TYPES]), {
+        minItems: 1,
+        uniqueItems: true,
+        description: 'Default: all but merge.progress',
+      }),
+    ),
+    secret: Type.Optional(
+      Type.String({
+        pattern: '^whsec_[A-Za-z0-9+/]{32,86}={0,2}$',
+        description: 'Standard Webhooks secret; made for you and shown once when left out',
+      }),
+    ),
+  },
+  closed,
+);
+export type Webhook = Static<typeof Webhook>;
+
+export const CreateMerge = Type.Object(
+  {
+    name: Type.Optional(Name),
+    recipe: Recipe,
+    webhook: Type.Optional(Webhook),
+    metadata: Type.Optional(Metadata),
+  },
+  { ...closed, title: 'CreateMerge' },
+);
+export type CreateMerge = Static<typeof CreateMerge>;
+
+export const PlanMerge = Type.Object({ recipe: Recipe }, { ...closed, title: 'PlanMerge' });
+
+export const Progress = Type.Object({
+  stage: Nullable(Type.Enum([...MERGE_STAGES])),
+  bytes_done: Bytes,
+  bytes_total: Bytes,
+});
+export type Progress = Static<typeof Progress>;
+
+export const Attempt = Type.Object({
+  number: Type.Integer(),
+  state: Type.Enum([...ATTEMPT_STATES]),
+  worker: Type.String(),
+  started_at: Time,
+  finished_at: Nullable(Time),
+  error: Nullable(Type.Object({ code: Type.Enum(ERROR_CODES), detail: Type.String() })),
+});
+export type Attempt = Static<typeof Attempt>;
+
+export const Merge = Type.Object(
+  {
+    object: Type.Literal('merge'),
+    id: Type.String({ pattern: ID_PATTERNS.merge }),
+    name: Nullable(Type.String()),
+    state: Type.Enum([...MERGE_STATES]),
+    method: Type.String(),
+    recipe: Type.Unsafe<Recipe>({ ...Recipe, description: 'With every default filled in' }),
+    progress: Progress,
+    attempts: Type.Array(Attempt),
+    result: Nullable(
+      Type.Object({
+        checkpoint_id: Type.String(),
+        bytes: Bytes,
+        files: Type.Array(CheckpointFile),
+      }),
+    ),
+    error: Nullable(
+      Type.Object({
+        code: Type.Enum(ERROR_CODES),
+        detail: Type.String(),
+        errors: Type.Optional(Type.Array(Type.Object({ pointer: Type.String(), detail: Type.String() }))),
+      }),
+    ),
+    webhook: Nullable(
+      Type.Object({
+        url: Type.String(),
+        events: Type.Array(Type.Enum([...EVENT_TYPES])),
+        secret: Type.Optional(Type.String({ description: 'Only in the answer to POST, and only when made for you' })),
+      }),
+    ),
+    metadata: Metadata,
+    cancel_requested_at: Nullable(Time),
+    created_at: Time,
+    started_at: Nullable(Time),
+    finished_at: Nullable(Time),
+  },
+  { title: 'Merge' },
+);
+export type Merge = Static<typeof Merge>;
+
+export const MergeEvent = Type.Object(
+  {
+    object: Type.Literal('event'),
+    id: Type.String({ pattern: ID_PATTERNS.event }),
+    merge_id: Type.String(),
+    seq: Type.Integer({ minimum: 1, description: 'Counts from 1 within the merge, without holes' }),
+    type: Type.Enum([...EVENT_TYPES]),
+    data: Type.Record(Type.String(), Type.Unknown()),
+    created_at: Time,
+  },
+  { title: 'Event' },
+);
+export type MergeEvent = Static<typeof MergeEvent>;
+
+export const PlannedFile = Type.Object({
+  path: Type.String(),
+  bytes: Bytes,
+  tensors: Type.Integer(),
+});
+
+export const Plan = Type.Object(
+  {
+    object: Type.Literal('plan'),
+    method: Type.String(),
+    recipe: Type.Unsafe<Recipe>({ ...Recipe, description: 'With every default filled in' }),
+    tensors: Type.Object({
+      merged: Type.Integer(),
+      copied: Type.Integer({
+        description: 'From the base (or the first model) as they are: excluded or not floating point',
+      }),
+      heads: Type.Integer({ description: 'What the base lacks, kept in heads/' }),
+    }),
+    parameters: Type.Integer({ description: 'Elements of the merged tensors' }),
+    bytes_read: Bytes,
+    bytes_written: Bytes,
+    memory_bytes: Type.Integer({ description: 'Buffers at the peak, an upper bound' }),
+    seconds: Type.Number({ description: 'Estimate on this machine' }),
+    files: Type.Array(PlannedFile),
+    warnings: Type.Array(Type.String()),
+  },
+  { title: 'Plan' },
+);
+export type Plan = Static<typeof Plan>;
+
+export const TensorReport = Type.Object({
+  name: Type.String(),
+  elements: Type.Integer(),
+  norms: Type.Array(Type.Number(), { description: 'L2 norm of each model’s task vector (float64 sums)' }),
+  trimmed: Type.Optional(Type.Array(Type.Number(), { description: 'Share of each task vector’s entries set to zero' })),
+  sign_conflicts: Type.Optional(
+    Type.Number({ description: 'Share of entries whose surviving task vectors disagree in sign' }),
+  ),
+});
+export type TensorReport = Static<typeof TensorReport>;
+
+export const Report = Type.Object(
+  {
+    method: Type.String(),
+    inputs: Type.Array(
+      Type.Object({
+        role: Type.Enum(['base', 'model']),
+        name: Type.String(),
+        files: Type.Array(CheckpointFile),
+        parameters: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+        norm: Type.Optional(Type.Number({ description: 'L2 norm of the whole task vector' })),
+        threshold: Type.Optional(
+          Type.Number({ description: 'Smallest magnitude that survives the trim, for a whole-model trim' }),
+        ),
+        trimmed: Type.Optional(Type.Number()),
+      }),
+    ),
+    parameters: Type.Record(Type.String(), Type.Unknown()),
+    seconds: Type.Record(Type.String(), Type.Number(), { description: 'By stage' }),
+    bytes_read: Bytes,
+    bytes_written: Bytes,
+    peak_rss_bytes: Bytes,
+    sign_conflicts: Type.Optional(Type.Number()),
+    tensors: Type.Array(TensorReport),
+    copied: Type.Array(Type.String(), { description: 'Tensors taken over unmerged' }),
+    warnings: Type.Array(Type.String()),
+  },
+  { title: 'Report' },
+);
+export type Report = Static<typeof Report>;
+
+// ── methods ─────────────────────────────────────────────────────────────────
+export const Method = Type.Object(
+  {
+    object: Type.Literal('method'),
+    name: Type.String(),
+    summary: Type.String(),
+    formula: Type.String(),
+    source: Type.String(),
+    notes: Type.Array(Type.String(), { description: 'What differs from the paper or from other tools' }),
+    needs_base: Type.Enum(['required', 'optional']),
+    models: Type.Object({ minimum: Type.Integer(), maximum: Nullable(Type.Integer()) }),
+    parameters: Type.Unsafe<Record<string, unknown>>({
+      type: 'object',
+      description: 'JSON Schema',
+      additionalProperties: true,
+    }),
+    model_parameters: Type.Unsafe<Record<string, unknown>>({
+      type: 'object',
+      description: 'JSON Schema',
+      additionalProperties: true,
+    }),
+  },
+  { title: 'Method' },
+);
+export type Method = Static<typeof Method>;
+
+// ── webhooks ────────────────────────────────────────────────────────────────
+/** The body that a webhook receives (Standard Webhooks 1.0): `data` is the object that GET returns. */
+export const WebhookBody = Type.Object(
+  { type: Type.Enum([...EVENT_TYPES]), timestamp: Time, data: Merge },
+  { title: 'WebhookBody' },
+);
+export type WebhookBody = Static<typeof WebhookBody>;
+
+export const Delivery = Type.Object(
+  {
+    object: Type.Literal('delivery'),
+    id: Type.String({ pattern: ID_PATTERNS.delivery }),
+    event_id: Type.String(),
+    merge_id: Type.String(),
+    url: Type.String(),
+    state: Type.Enum([...DELIVERY_STATES]),
+    attempts: Type.Integer(),
+    last_status: Nullable(Type.Integer()),
+    last_error: Nullable(Type.String()),
+    next_attempt_at: Nullable(Time),
+    created_at: Time,
+  },
+  { title: 'Delivery' },
+);
+export type Delivery = Static<typeof Delivery>;
+
+/** A page of a cursor list. */
+export const List = <T extends TSchema>(item: T) =>
+  Type.Object({
+    data: Type.Array(item),
+    has_more: Type.Boolean(),
+    next_cursor: Nullable(Type.String()),
+  });
+export interface List<T> {
+  data: T[];
+  has_more: boolean;
+  next_cursor: string | null;
+}

@@ -1,0 +1,51 @@
+/** States of a merge and every predicate on them. Nothing else in the project compares state names. */
+export const MERGE_STATES = ['queued', 'running', 'succeeded', 'failed', 'canceled'] as const;
+export type MergeState = (typeof MERGE_STATES)[number];
+
+export const MERGE_STAGES = ['planning', 'tuning', 'merging', 'evaluating', 'publishing'] as const;
+export type MergeStage = (typeof MERGE_STAGES)[number];
+
+/** An attempt is one worker's try at a merge; `lost` means that its worker stopped answering. */
+export const ATTEMPT_STATES = ['running', 'succeeded', 'failed', 'canceled', 'lost'] as const;
+export type AttemptState = (typeof ATTEMPT_STATES)[number];
+
+export const CHECKPOINT_STATES = ['pending', 'ready', 'deleted'] as const;
+export type CheckpointState = (typeof CHECKPOINT_STATES)[number];
+
+export const DELIVERY_STATES = ['pending', 'succeeded', 'failed'] as const;
+export type DeliveryState = (typeof DELIVERY_STATES)[number];
+
+export const LANES = ['cpu', 'gpu', 'delivery'] as const;
+export type Lane = (typeof LANES)[number];
+
+const TRANSITIONS: Record<MergeState, readonly MergeState[]> = {
+  queued: ['running', 'failed', 'canceled'],
+  // back to queued: the worker was lost and the merge goes to another one
+  running: ['queued', 'succeeded', 'failed', 'canceled'],
+  succeeded: [],
+  // a retry by the user
+  failed: ['queued'],
+  canceled: ['queued'],
+};
+
+export function isFinal(state: MergeState): boolean {
+  return state === 'succeeded' || state === 'failed' || state === 'canceled';
+}
+
+/** A worker may start it. */
+export function isClaimable(state: MergeState): boolean {
+  return state === 'queued';
+}
+
+export function isRunning(state: MergeState): boolean {
+  return state === 'running';
+}
+
+/** The user may ask for another attempt. */
+export function isRetryable(state: MergeState): boolean {
+  return state === 'failed' || state === 'canceled';
+}
+
+export function canTransition(from: MergeState, to: MergeState): boolean {
+  return TRANSITIONS[from].includes(to);
+}

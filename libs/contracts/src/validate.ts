@@ -1,0 +1,101 @@
+import { Ajv, type ErrorObject } from 'ajv';
+import addFormatsModule from 'ajv-formats';
+import { closest, distance } from 'fastest-levenshtein';
+import type { Static, TSchema } from 'typebox';
+import type { FieldError } from './errors.js';
+
+const addFormats = addFormatsModule as unknown as (ajv: Ajv) => void;
+
+// `verbose` gives each error its schema, which the advice about unknown keys needs.
+// NaN and infinities are refused wherever a number is asked for (strictNumbers is on by default).
+const ajv = new Ajv({ allErrors: true, verbose: true, strict: false, useDefaults: false, coerceTypes: false });
+addFormats(ajv);
+
+const compiled = new WeakMap<TSchema, ReturnType<typeof ajv.compile>>();
+
+export type Validated<T> = { ok: true; value: T } | { ok: false; errors: FieldError[] };
+
+/** Checks a value against a schema; every problem is reported at once, each with a JSON pointer. */
+export function validate<S extends TSchema>(schema: S, value: unknown, at = ''): Validated<Static<S>> {
+  let check = compiled.get(schema);
+  if (check === undefined) {
+    check = ajv.compile(schema);
+    compiled.set(schema, check);
+  }
+  if (check(value)) return { ok: true, value: value as Static<S> };
+  return { ok: false, errors: describeErrors(check.errors ?? [], at) };
+}
+
+/** Turns Ajv's errors (made with `verbose`) into ours: pointer and a sentence that names the rule. */
+export function describeErrors(errors: readonly ErrorObject[], at = ''): FieldError[] {
+  const described: FieldError[] = [];
+  const seen = new Set<string>();
+  for (const error of errors) {
+    const field = describe(error, at);
+    const key = `${field.pointer}\n${field.detail}`;
+    if (!seen.has(key)) {
+      seen.add(key);
+      described.push(field);
+    }
+  }
+  return described;
+}
+
+function describe(error: ErrorObject, at: string): FieldError {
+  const pointer = at + error.instancePath;
+  const parent = (error.parentSchema ?? {}) as { properties?: Record<string, unknown>; description?: string };
+  switch (error.keyword) {
+    case 'additionalProperties': {
+      const key = String(error.params['additionalProperty']);
+      const known = Object.keys(parent.properties ?? {});
+      return { pointer: `${pointer}/${escapePointer(key)}`, detail: `unknown key "${key}"${suggest(key, known)}` };
+    }
+    case 'required':
+      return {
+        pointer: `${pointer}/${escapePointer(String(error.params['missingProperty']))}`,
+        detail: `"${error.params['missingProperty']}" is required`,
+      };
+    case 'enum': {
+      const allowed = (error.params['allowedValues'] as unknown[]).map(String);
+      const got = typeof error.data === 'string' ? suggest(error.data, allowed) : '';
+      return { pointer, detail: `must be one of ${allowed.join(', ')}${got}` };
+    }
+    case 'type':
+      if (typeof error.data === 'number' && !Number.isFinite(error.data)) {
+        return { pointer, detail: `must be a finite number, not ${error.data}` };
+      }
+      return { pointer, detail: `must be ${listTypes(error.params['type'])}, not ${typeName(error.data)}` };
+    case 'minimum':
+    case 'maximum':
+    case 'exclusiveMinimum':
+    case 'exclusiveMaximum':
+      return { pointer, detail: `${error.message ?? 'is out of range'}, not ${String(error.data)}` };
+    case 'pattern':
+      return { pointer, detail: `must match ${String(error.params['pattern'])}` };
+    default:
+      return { pointer, detail: error.message ?? 'is not valid' };
+  }
+}
+
+/** `; did you mean "x"?`, or the list of what there is, when nothing is near. */
+export function suggest(name: string, known: readonly string[]): string {
+  if (known.length === 0) return '';
+  const nearest = closest(name.toLowerCase(), [...known]);
+  if (distance(name.toLowerCase(), nearest.toLowerCase()) <= Math.max(2, Math.floor(name.length / 3))) {
+    return `; did you mean "${nearest}"?`;
+  }
+  return known.length <= 24 ? `; known: ${known.join(', ')}` : '';
+}
+
+export function escapePointer(key: string): string {
+  return key.replaceAll('~', '~0').replaceAll('/', '~1');
+}
+
+function typeName(value: unknown): string {
+  if (value === null) return 'null';
+  return Array.isArray(value) ? 'array' : typeof value;
+}
+
+function listTypes(type: unknown): string {
+  return Array.isArray(type) ? type.join(' or ') : String(type);
+}
