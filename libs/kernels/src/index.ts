@@ -1,1 +1,4 @@
-export {};
+export { float8Table } from './float8.js';
+export { Kernels, type Pointer } from './kernels.js';
+export { createPool, defaultThreads, type ThreadPool } from './pool.js';
+export { reducePairwise } from './reduce.js';

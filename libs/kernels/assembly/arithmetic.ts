@@ -1,0 +1,100 @@
+// Element-wise float32 arithmetic, one rounding an operation (no fused multiply-add), and float64 sums with a fixed order.
+
+/** dst = a - b */
+export function subtract(a: usize, b: usize, dst: usize, n: i32): void {
+  let i = 0;
+  for (; i + 4 <= n; i += 4) {
+    const at = <usize>i << 2;
+    v128.store(dst + at, f32x4.sub(v128.load(a + at), v128.load(b + at)));
+  }
+  for (; i < n; i++) {
+    const at = <usize>i << 2;
+    store<f32>(dst + at, load<f32>(a + at) - load<f32>(b + at));
+  }
+}
+
+/** dst = src * factor */
+export function scale(src: usize, factor: f32, dst: usize, n: i32): void {
+  const f = f32x4.splat(factor);
+  let i = 0;
+  for (; i + 4 <= n; i += 4) {
+    const at = <usize>i << 2;
+    v128.store(dst + at, f32x4.mul(v128.load(src + at), f));
+  }
+  for (; i < n; i++) {
+    const at = <usize>i << 2;
+    store<f32>(dst + at, load<f32>(src + at) * factor);
+  }
+}
+
+/** dst = dst + src * factor */
+export function accumulate(src: usize, factor: f32, dst: usize, n: i32): void {
+  const f = f32x4.splat(factor);
+  let i = 0;
+  for (; i + 4 <= n; i += 4) {
+    const at = <usize>i << 2;
+    v128.store(dst + at, f32x4.add(v128.load(dst + at), f32x4.mul(v128.load(src + at), f)));
+  }
+  for (; i < n; i++) {
+    const at = <usize>i << 2;
+    store<f32>(dst + at, load<f32>(dst + at) + load<f32>(src + at) * factor);
+  }
+}
+
+/** dst = src / divisor */
+export function divide(src: usize, divisor: f32, dst: usize, n: i32): void {
+  const d = f32x4.splat(divisor);
+  let i = 0;
+  for (; i + 4 <= n; i += 4) {
+    const at = <usize>i << 2;
+    v128.store(dst + at, f32x4.div(v128.load(src + at), d));
+  }
+  for (; i < n; i++) {
+    const at = <usize>i << 2;
+    store<f32>(dst + at, load<f32>(src + at) / divisor);
+  }
+}
+
+/** dst = base + delta * factor */
+export function addScaled(base: usize, delta: usize, factor: f32, dst: usize, n: i32): void {
+  const f = f32x4.splat(factor);
+  let i = 0;
+  for (; i + 4 <= n; i += 4) {
+    const at = <usize>i << 2;
+    v128.store(dst + at, f32x4.add(v128.load(base + at), f32x4.mul(v128.load(delta + at), f)));
+  }
+  for (; i < n; i++) {
+    const at = <usize>i << 2;
+    store<f32>(dst + at, load<f32>(base + at) + load<f32>(delta + at) * factor);
+  }
+}
+
+/** Sum of squares in float64. Element i goes to partial sum i mod 4; the result is (p0 + p1) + (p2 + p3). */
+export function sumSquares(src: usize, n: i32): f64 {
+  let low = f64x2.splat(0);
+  let high = f64x2.splat(0);
+  let i = 0;
+  for (; i + 4 <= n; i += 4) {
+    const x = v128.load(src + (<usize>i << 2));
+    const a = f64x2.promote_low_f32x4(x);
+    const b = f64x2.promote_low_f32x4(i8x16.shuffle(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15));
+    low = f64x2.add(low, f64x2.mul(a, a));
+    high = f64x2.add(high, f64x2.mul(b, b));
+  }
+  let p0 = f64x2.extract_lane(low, 0);
+  let p1 = f64x2.extract_lane(low, 1);
+  let p2 = f64x2.extract_lane(high, 0);
+  if (i < n) {
+    const x = <f64>load<f32>(src + (<usize>i << 2));
+    p0 += x * x;
+  }
+  if (i + 1 < n) {
+    const x = <f64>load<f32>(src + (<usize>i << 2), 4);
+    p1 += x * x;
+  }
+  if (i + 2 < n) {
+    const x = <f64>load<f32>(src + (<usize>i << 2), 8);
+    p2 += x * x;
+  }
+  return (p0 + p1) + (p2 + f64x2.extract_lane(high, 1));
+}

@@ -1,0 +1,7 @@
+// SIMD kernels. Pointers are byte offsets into this module's memory; `n` counts elements. float32 scratch is always
+// 16-byte padded by the caller, raw buffers are not: every kernel handles a tail of n % lanes elements by itself.
+// Each export has a plain TypeScript twin in ../src/twins, and a property test holds the two bit-equal.
+export * from './convert';
+export * from './arithmetic';
+export * from './select';
+export * from './elect';

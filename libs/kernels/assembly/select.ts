@@ -1,0 +1,101 @@
+// Exact selection by magnitude without sorting. The *key* of a float32 is its bits without the sign: as an integer it orders
+// magnitudes (NaN above infinity), so "the k largest" is a question of counting keys.
+
+const MAGNITUDE: i32 = 0x7fffffff;
+
+/**
+ * Counts keys >= high, and adds each key of [low, high) to the histogram of uint32 at `histogram`, in bin (key - low) >> shift.
+ * Returns the count. Keys are below 2^31, so signed comparison is right.
+ */
+export function countMagnitudes(src: usize, n: i32, low: i32, high: i32, shift: i32, histogram: usize): i32 {
+  const mask = i32x4.splat(MAGNITUDE);
+  const lows = i32x4.splat(low);
+  const highs = i32x4.splat(high);
+  let above = i32x4.splat(0);
+  let i = 0;
+  for (; i + 8 <= n; i += 8) {
+    const at = src + (<usize>i << 2);
+    const a = v128.and(v128.load(at), mask);
+    const b = v128.and(v128.load(at, 16), mask);
+    const aHigh = i32x4.ge_s(a, highs);
+    const bHigh = i32x4.ge_s(b, highs);
+    above = i32x4.sub(above, i32x4.add(aHigh, bHigh));
+    const aIn = v128.andnot(i32x4.ge_s(a, lows), aHigh);
+    const bIn = v128.andnot(i32x4.ge_s(b, lows), bHigh);
+    if (v128.any_true(v128.or(aIn, bIn))) {
+      let bits = i32x4.bitmask(aIn) | (i32x4.bitmask(bIn) << 4);
+      while (bits != 0) {
+        const lane = <usize>ctz(bits);
+        bits &= bits - 1;
+        addKey(load<i32>(at + (lane << 2)) & MAGNITUDE, low, shift, histogram);
+      }
+    }
+  }
+  let count =
+    i32x4.extract_lane(above, 0) + i32x4.extract_lane(above, 1) + i32x4.extract_lane(above, 2) + i32x4.extract_lane(above, 3);
+  for (; i < n; i++) {
+    const key = load<i32>(src + (<usize>i << 2)) & MAGNITUDE;
+    if (key >= high) count++;
+    else if (key >= low) addKey(key, low, shift, histogram);
+  }
+  return count;
+}
+
+@inline
+function addKey(key: i32, low: i32, shift: i32, histogram: usize): void {
+  const bin = histogram + (<usize>((key - low) >>> shift) << 2);
+  store<u32>(bin, load<u32>(bin) + 1);
+}
+
+/** How many keys equal `key`. */
+export function countEqual(src: usize, n: i32, key: i32): i32 {
+  let count = 0;
+  const mask = i32x4.splat(MAGNITUDE);
+  const keys = i32x4.splat(key);
+  let equal = i32x4.splat(0);
+  let i = 0;
+  for (; i + 4 <= n; i += 4) {
+    equal = i32x4.sub(equal, i32x4.eq(v128.and(v128.load(src + (<usize>i << 2)), mask), keys));
+  }
+  count =
+    i32x4.extract_lane(equal, 0) + i32x4.extract_lane(equal, 1) + i32x4.extract_lane(equal, 2) + i32x4.extract_lane(equal, 3);
+  for (; i < n; i++) {
+    if ((load<i32>(src + (<usize>i << 2)) & MAGNITUDE) == key) count++;
+  }
+  return count;
+}
+
+/** Index just after the `nth` (1-based) element whose key equals `key`, or -1 when there are fewer. */
+export function findEqual(src: usize, n: i32, key: i32, nth: i32): i32 {
+  let seen = 0;
+  for (let i = 0; i < n; i++) {
+    if ((load<i32>(src + (<usize>i << 2)) & MAGNITUDE) == key) {
+      seen++;
+      if (seen == nth) return i + 1;
+    }
+  }
+  return -1;
+}
+
+/** Sets elements with key <= bar to +0, in place; returns how many were kept. With bar = -1 every element is kept. */
+export function trim(data: usize, n: i32, bar: i32): i32 {
+  const mask = i32x4.splat(MAGNITUDE);
+  const bars = i32x4.splat(bar);
+  let kept = i32x4.splat(0);
+  let i = 0;
+  for (; i + 4 <= n; i += 4) {
+    const at = data + (<usize>i << 2);
+    const x = v128.load(at);
+    const keep = i32x4.gt_s(v128.and(x, mask), bars);
+    kept = i32x4.sub(kept, keep);
+    v128.store(at, v128.and(x, keep));
+  }
+  let count =
+    i32x4.extract_lane(kept, 0) + i32x4.extract_lane(kept, 1) + i32x4.extract_lane(kept, 2) + i32x4.extract_lane(kept, 3);
+  for (; i < n; i++) {
+    const at = data + (<usize>i << 2);
+    if ((load<i32>(at) & MAGNITUDE) > bar) count++;
+    else store<u32>(at, 0);
+  }
+  return count;
+}

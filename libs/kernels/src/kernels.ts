@@ -1,0 +1,146 @@
+import { readFileSync } from 'node:fs';
+import type { Dtype } from '@amalgam/contracts';
+import { float8Table } from './float8.js';
+
+// Node has it; TypeScript declares it only together with the whole of the browser.
+declare const WebAssembly: {
+  Module: new (bytes: Uint8Array) => object;
+  Instance: new (module: object, imports: object) => { exports: unknown };
+};
+
+/** A byte offset into the kernels' memory. */
+export type Pointer = number;
+
+/** What the WebAssembly module exports; assembly/*.ts documents each. Sizes `n` count elements. */
+interface Exports {
+  memory: { readonly buffer: ArrayBuffer; grow(pages: number): number };
+  storeF32(src: Pointer, dst: Pointer, n: number): void;
+  widenBF16(src: Pointer, dst: Pointer, n: number): void;
+  narrowBF16(src: Pointer, dst: Pointer, n: number): void;
+  widenF16(src: Pointer, dst: Pointer, n: number): void;
+  narrowF16(src: Pointer, dst: Pointer, n: number): void;
+  widenF64(src: Pointer, dst: Pointer, n: number): void;
+  narrowF64(src: Pointer, dst: Pointer, n: number): void;
+  widenF8(src: Pointer, dst: Pointer, n: number, table: Pointer): void;
+  narrowF8E4M3(src: Pointer, dst: Pointer, n: number): void;
+  narrowF8E5M2(src: Pointer, dst: Pointer, n: number): void;
+  subtract(a: Pointer, b: Pointer, dst: Pointer, n: number): void;
+  scale(src: Pointer, factor: number, dst: Pointer, n: number): void;
+  accumulate(src: Pointer, factor: number, dst: Pointer, n: number): void;
+  divide(src: Pointer, divisor: number, dst: Pointer, n: number): void;
+  addScaled(base: Pointer, delta: Pointer, factor: number, dst: Pointer, n: number): void;
+  sumSquares(src: Pointer, n: number): number;
+  countMagnitudes(src: Pointer, n: number, low: number, high: number, shift: number, histogram: Pointer): number;
+  countEqual(src: Pointer, n: number, key: number): number;
+  findEqual(src: Pointer, n: number, key: number, nth: number): number;
+  trim(data: Pointer, n: number, bar: number): number;
+  electMerge(
+    deltas: Pointer,
+    stride: number,
+    count: number,
+    weights: Pointer,
+    dst: Pointer,
+    n: number,
+    mean: boolean,
+  ): number;
+}
+
+const PAGE = 65536;
+let compiled: object | undefined;
+
+function compile(): object {
+  compiled ??= new WebAssembly.Module(readFileSync(new URL('../wasm/kernels.wasm', import.meta.url)));
+  return compiled;
+}
+
+/**
+ * One instance of the SIMD kernels with a memory of its own; one per thread. Memory is handed out by `allocate` and is never
+ * freed: a thread lays out its buffers once a job. Views (`bytes`, `floats`, …) are only good until the next `allocate`.
+ */
+export class Kernels {
+  readonly ops: Exports;
+  #top = 1024; // below: nothing; a null pointer never aliases data
+  readonly #float8: Record<'F8_E4M3' | 'F8_E5M2', Pointer>;
+
+  constructor() {
+    this.ops = new WebAssembly.Instance(compile(), {}).exports as Exports;
+    this.#float8 = { F8_E4M3: this.#table('F8_E4M3'), F8_E5M2: this.#table('F8_E5M2') };
+  }
+
+  #table(dtype: 'F8_E4M3' | 'F8_E5M2'): Pointer {
+    const pointer = this.allocate(1024);
+    this.words(pointer, 256).set(float8Table(dtype));
+    return pointer;
+  }
+
+  /** Reserves zeroed bytes, 64-byte aligned, with 64 spare bytes behind them so that vector tails may be padded. */
+  allocate(bytes: number): Pointer {
+    const pointer = Math.ceil(this.#top / 64) * 64;
+    this.#top = pointer + bytes + 64;
+    const missing = this.#top - this.ops.memory.buffer.byteLength;
+    if (missing > 0) this.ops.memory.grow(Math.ceil(missing / PAGE));
+    return pointer;
+  }
+
+  bytes(pointer: Pointer, length: number): Uint8Array {
+    return new Uint8Array(this.ops.memory.buffer, pointer, length);
+  }
+
+  floats(pointer: Pointer, length: number): Float32Array {
+    return new Float32Array(this.ops.memory.buffer, pointer, length);
+  }
+
+  words(pointer: Pointer, length: number): Uint32Array {
+    return new Uint32Array(this.ops.memory.buffer, pointer, length);
+  }
+
+  /** Raw elements of a floating-point dtype → float32. Exact but for F64. */
+  widen(dtype: Dtype, src: Pointer, dst: Pointer, n: number): void {
+    switch (dtype) {
+      case 'BF16':
+        this.ops.widenBF16(src, dst, n);
+        return;
+      case 'F16':
+        this.ops.widenF16(src, dst, n);
+        return;
+      case 'F32':
+        this.ops.storeF32(src, dst, n);
+        return;
+      case 'F64':
+        this.ops.widenF64(src, dst, n);
+        return;
+      case 'F8_E4M3':
+      case 'F8_E5M2':
+        this.ops.widenF8(src, dst, n, this.#float8[dtype]);
+        return;
+      default:
+        throw new TypeError(`${dtype} is not a floating-point dtype`);
+    }
+  }
+
+  /** float32 → raw elements of a floating-point dtype, rounded to nearest even; NaN becomes the dtype's canonical NaN. */
+  narrow(dtype: Dtype, src: Pointer, dst: Pointer, n: number): void {
+    switch (dtype) {
+      case 'BF16':
+        this.ops.narrowBF16(src, dst, n);
+        return;
+      case 'F16':
+        this.ops.narrowF16(src, dst, n);
+        return;
+      case 'F32':
+        this.ops.storeF32(src, dst, n);
+        return;
+      case 'F64':
+        this.ops.narrowF64(src, dst, n);
+        return;
+      case 'F8_E4M3':
+        this.ops.narrowF8E4M3(src, dst, n);
+        return;
+      case 'F8_E5M2':
+        this.ops.narrowF8E5M2(src, dst, n);
+        return;
+      default:
+        throw new TypeError(`${dtype} is not a floating-point dtype`);
+    }
+  }
+}

@@ -1,0 +1,22 @@
+/** Plain TypeScript twin of assembly/elect.ts. */
+const f = Math.fround;
+
+export function electMerge(deltas: Float32Array[], weights: Float32Array, dst: Float32Array, mean: boolean): number {
+  let conflicts = 0;
+  for (let i = 0; i < dst.length; i++) {
+    const weighted = deltas.map((delta, k) => f(delta[i]! * weights[k]!));
+    const sum = weighted.reduce((total, x) => f(total + x), 0);
+    if (weighted.some((x) => x > 0) && weighted.some((x) => x < 0)) conflicts++;
+    let merged = 0;
+    let mass = 0;
+    weighted.forEach((x, k) => {
+      if (sum >= 0 ? x > 0 : x < 0) {
+        merged = f(merged + x);
+        mass = f(mass + Math.abs(weights[k]!));
+      }
+    });
+    if (mean) merged = f(merged / (mass > 0 ? mass : 1));
+    dst[i] = Number.isNaN(sum) ? Number.NaN : merged;
+  }
+  return conflicts;
+}

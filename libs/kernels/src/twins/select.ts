@@ -1,0 +1,41 @@
+/** Plain TypeScript twins of assembly/select.ts, over float32 bits. */
+const MAGNITUDE = 0x7fffffff;
+
+export function countMagnitudes(
+  src: Uint32Array,
+  low: number,
+  high: number,
+  shift: number,
+  histogram: Uint32Array,
+): number {
+  let count = 0;
+  for (const bits of src) {
+    const key = bits & MAGNITUDE;
+    if (key >= high) count++;
+    else if (key >= low) histogram[(key - low) >>> shift]!++;
+  }
+  return count;
+}
+
+export function countEqual(src: Uint32Array, key: number): number {
+  let count = 0;
+  for (const bits of src) if ((bits & MAGNITUDE) === key) count++;
+  return count;
+}
+
+export function findEqual(src: Uint32Array, key: number, nth: number): number {
+  let seen = 0;
+  for (let i = 0; i < src.length; i++) {
+    if ((src[i]! & MAGNITUDE) === key && ++seen === nth) return i + 1;
+  }
+  return -1;
+}
+
+export function trim(data: Uint32Array, bar: number): number {
+  let kept = 0;
+  for (let i = 0; i < data.length; i++) {
+    if ((data[i]! & MAGNITUDE) > bar) kept++;
+    else data[i] = 0;
+  }
+  return kept;
+}
