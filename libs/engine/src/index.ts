@@ -1,1 +1,5 @@
-export {};
+export { type ExecuteOptions, type ExecuteResult, executeMerge } from './execute.js';
+export { DEFAULT_MEMORY_BYTES } from './memory.js';
+export { describePlan, planMerge } from './plan.js';
+export type { TensorStatistics } from './report.js';
+export type { MergePlan, ModelInput, PlanOptions, WrittenFile } from './types.js';

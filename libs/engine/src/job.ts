@@ -1,0 +1,83 @@
+import type { Dtype, PlainError } from '@amalgam/contracts';
+import type { Settings } from '@amalgam/methods';
+
+/** What the threads of one merge are told once. Files are indices into `inputs`. */
+export interface Job {
+  inputs: string[];
+  tensors: JobTensor[];
+  method: string;
+  settings: Settings;
+  chunkElements: number;
+  /** Largest number of models, bytes of an element over all inputs and the output, and histogram bins: for the buffers. */
+  models: number;
+  /** Incremented by each thread for each chunk's bytes; a whole merge's progress. One BigUint64. */
+  progress: SharedArrayBuffer;
+  /** One Int32: set to 1 to stop at the next chunk. */
+  stop: SharedArrayBuffer;
+}
+
+export interface JobSource {
+  input: number;
+  begin: number;
+  dtype: Dtype;
+}
+
+export interface JobTensor {
+  name: string;
+  elements: number;
+  base: JobSource | null;
+  models: JobSource[];
+  dtype: Dtype;
+  /** Offset in the output file. */
+  begin: number;
+}
+
+/** Elements [start, start + count) of a tensor; `start` is a multiple of the chunk, `count` too, but at the tensor's end. */
+export interface Span {
+  tensor: number;
+  start: number;
+  count: number;
+}
+
+/** A range [low, high) of keys (float32 bits without sign), counted into `bins` bins of 2^shift keys. */
+export interface Window {
+  low: number;
+  high: number;
+  shift: number;
+  bins: number;
+}
+
+/** Where the trim cuts one model's task vector in one tensor. */
+export interface Cut {
+  /** The threshold's key: larger ones are kept. */
+  key: number;
+  /** Entries whose key equals it are kept below this index of the tensor. */
+  tieEnd: number;
+}
+
+export type Task =
+  /** Counts keys of the task vectors in each model's window (null: not this model). */
+  | { kind: 'scan'; spans: Span[]; windows: (Window | null)[] }
+  /** Finds the `nth` entry (1-based, in order) of a model whose key equals `key`. */
+  | { kind: 'locate'; spans: Span[]; model: number; key: number; nth: number }
+  /** Merges, writes, and gathers statistics. `cuts` by span and model, for methods that trim. */
+  | { kind: 'merge'; output: string; spans: Span[]; cuts: Cut[][] | null }
+  /** Copies bytes as they are. */
+  | { kind: 'copy'; output: string; pieces: { input: number; from: number; to: number; bytes: number }[] }
+  | { kind: 'digest'; path: string };
+
+export interface ScanResult {
+  /** By model: keys at or above the window, and the window's bins. */
+  above: number[];
+  histograms: (Uint32Array | null)[];
+}
+
+export interface SpanStatistics {
+  /** By chunk, then model: sum of squares of the task vector (float64). Empty for methods over weights. */
+  squares: number[][];
+  /** By model: entries that survive the trim. */
+  kept: number[];
+  conflicts: number;
+}
+
+export type Result<T> = { ok: true; value: T } | { ok: false; error: PlainError };

@@ -1,0 +1,90 @@
+import { DEFAULT_SHARD_BYTES, dtypeBytes } from '@amalgam/contracts';
+import { encodeHeader } from '@amalgam/tensors';
+import type { CopiedTensor, MergedTensor, OutputFile, PlannedTensor } from './types.js';
+
+/** A tensor of the result before it has a place in a file. */
+export type Placeable = Omit<PlannedTensor, 'file' | 'begin'>;
+
+export interface Layout {
+  merged: MergedTensor[];
+  copied: CopiedTensor[];
+  heads: CopiedTensor[];
+  files: OutputFile[];
+}
+
+type Unplaced<T extends PlannedTensor> = Omit<T, 'file' | 'begin'>;
+
+/** Transformers reads only files whose metadata says which framework's tensors they are. */
+const METADATA = { format: 'pt' };
+
+/**
+ * Deals the tensors out to files in order of name, as Hugging Face names them: model.safetensors, or
+ * model-00001-of-0000N.safetensors when they hold more than `shardBytes`; heads/<name>.safetensors for what each model keeps.
+ * Inside a file wide dtypes come first, so that every tensor is aligned to its width.
+ */
+export function layOut(
+  merged: Unplaced<MergedTensor>[],
+  copied: Unplaced<CopiedTensor>[],
+  heads: { name: string; tensors: Unplaced<CopiedTensor>[] }[],
+  shardBytes: number = DEFAULT_SHARD_BYTES,
+): Layout {
+  const files: OutputFile[] = [];
+  const placed = new Map<Placeable, { file: number; begin: number }>();
+
+  const addFile = (path: string, tensors: Placeable[]) => {
+    const ordered = [...tensors].sort((a, b) => dtypeBytes(b.dtype) - dtypeBytes(a.dtype) || byName(a, b));
+    const { header, begins, fileBytes } = encodeHeader(ordered, METADATA);
+    ordered.forEach((tensor, i) => {
+      placed.set(tensor, { file: files.length, begin: begins[i]! });
+    });
+    files.push({ path, header, bytes: fileBytes, tensors: tensors.length });
+  };
+
+  const shards = toShards([...merged, ...copied].sort(byName), shardBytes);
+  shards.forEach((shard, i) => {
+    addFile(shards.length === 1 ? 'model.safetensors' : shardName(i + 1, shards.length), shard);
+  });
+  const names = new Set<string>();
+  for (const head of heads) {
+    if (head.tensors.length === 0) continue;
+    let name = head.name;
+    for (let n = 2; names.has(name.toLowerCase()); n++) name = `${head.name}-${n}`;
+    names.add(name.toLowerCase());
+    addFile(`heads/${name}.safetensors`, head.tensors);
+  }
+
+  const withPlace = <T extends PlannedTensor>(tensor: Unplaced<T>) => ({ ...tensor, ...placed.get(tensor)! }) as T;
+  return {
+    merged: [...merged].sort(byName).map((tensor) => withPlace<MergedTensor>(tensor)),
+    copied: copied.map((tensor) => withPlace<CopiedTensor>(tensor)),
+    heads: heads.flatMap((head) => head.tensors.map((tensor) => withPlace<CopiedTensor>(tensor))),
+    files,
+  };
+}
+
+function toShards(tensors: Placeable[], shardBytes: number): Placeable[][] {
+  const shards: Placeable[][] = [[]];
+  let bytes = 0;
+  for (const tensor of tensors) {
+    if (bytes > 0 && bytes + tensor.bytes > shardBytes) {
+      shards.push([]);
+      bytes = 0;
+    }
+    shards.at(-1)!.push(tensor);
+    bytes += tensor.bytes;
+  }
+  return shards;
+}
+
+function shardName(number: number, count: number): string {
+  return `model-${pad(number)}-of-${pad(count)}.safetensors`;
+}
+
+function pad(number: number): string {
+  return String(number).padStart(5, '0');
+}
+
+/** By code unit, as everywhere: no locale changes the order. */
+function byName(a: { name: string }, b: { name: string }): number {
+  return a.name < b.name ? -1 : a.name > b.name ? 1 : 0;
+}

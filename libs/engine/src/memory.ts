@@ -1,0 +1,60 @@
+import { AmalgamError, dtypeBytes } from '@amalgam/contracts';
+import { defaultThreads } from '@amalgam/kernels';
+import { BLOCK } from '@amalgam/methods';
+import type { MergedTensor, PlanOptions } from './types.js';
+
+export const DEFAULT_MEMORY_BYTES = 512_000_000;
+
+/** What the process itself takes, and what each thread does besides its buffers (measured: Node's heap, code and stacks). */
+const PROCESS_BYTES = 110_000_000;
+const THREAD_BYTES = 35_000_000;
+
+/** Larger chunks read no faster; smaller ones stay in the processor's cache between the read and the kernel. */
+const LARGEST_CHUNK = 2 ** 17;
+
+/** For the histograms of a threshold search, all models and units together. */
+export const HISTOGRAM_BYTES = 48_000_000;
+
+/** Buffers that a thread needs for chunks of the given length. */
+export function threadBuffers(chunkElements: number, bytesPerElement: number, models: number): number {
+  return chunkElements * bytesPerElement + (models + 2) * BLOCK * 4;
+}
+
+/**
+ * Chooses the chunk that fits into the memory bound.
+ *
+ * @throws AmalgamError `memory_limit` when not even the smallest chunk fits; it says what would.
+ */
+export function planMemory(
+  merged: MergedTensor[],
+  options: PlanOptions,
+): { chunkElements: number; threads: number; memoryBytes: number } {
+  const threads = options.threads ?? defaultThreads();
+  const limit = options.memoryBytes ?? DEFAULT_MEMORY_BYTES;
+  const models = merged.reduce((most, tensor) => Math.max(most, tensor.models.length), 0);
+  const width = merged.reduce((most, { base, models, dtype }) => Math.max(most, widthOf(base, models, dtype)), 0);
+  const total = (chunk: number) =>
+    PROCESS_BYTES + HISTOGRAM_BYTES + threads * (THREAD_BYTES + threadBuffers(chunk, width, models));
+
+  let chunkElements = options.chunkElements ?? LARGEST_CHUNK;
+  if (!Number.isInteger(Math.log2(chunkElements)) || chunkElements < BLOCK) {
+    throw new RangeError(`chunkElements must be a power of two of at least ${BLOCK}, not ${chunkElements}`);
+  }
+  while (total(chunkElements) > limit && chunkElements > BLOCK) chunkElements /= 2;
+  if (total(chunkElements) > limit) {
+    throw new AmalgamError(
+      'memory_limit',
+      `merging ${models} models on ${threads} threads takes ${megabytes(total(BLOCK))} MB, but the limit is ${megabytes(limit)} MB`,
+    );
+  }
+  return { chunkElements, threads, memoryBytes: total(chunkElements) };
+}
+
+function widthOf(base: MergedTensor['base'], models: MergedTensor['models'], out: MergedTensor['dtype']): number {
+  const inputs = models.reduce((sum, source) => sum + dtypeBytes(source.dtype), 0);
+  return inputs + (base === null ? 0 : dtypeBytes(base.dtype)) + dtypeBytes(out);
+}
+
+function megabytes(bytes: number): number {
+  return Math.ceil(bytes / 1e6);
+}

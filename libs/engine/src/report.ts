@@ -1,0 +1,88 @@
+import type { Report, TensorReport } from '@amalgam/contracts';
+import { reducePairwise } from '@amalgam/kernels';
+import type { MergePlan } from './types.js';
+
+/** What the merging pass learned of one tensor. Plain data: a finished shard's go to the database for a later attempt. */
+export interface TensorStatistics {
+  name: string;
+  elements: number;
+  /** By model: sums of squares of the task vector, chunk by chunk. */
+  squares: number[][];
+  /** By model: entries that survive the trim; null for methods that do not trim. */
+  kept: number[] | null;
+  conflicts: number;
+}
+
+export interface MergeStatistics {
+  seconds: Record<string, number>;
+  thresholds: number[] | null;
+  tensors: Map<string, TensorStatistics>;
+  add(tensors: TensorStatistics[]): void;
+}
+
+export function newStatistics(): MergeStatistics {
+  const tensors = new Map<string, TensorStatistics>();
+  return {
+    seconds: {},
+    thresholds: null,
+    tensors,
+    add: (more) => {
+      for (const tensor of more) tensors.set(tensor.name, tensor);
+    },
+  };
+}
+
+/** The report of DESIGN section 6. Norms are sums over a fixed tree, so they do not depend on threads or chunks. */
+export function buildReport(plan: MergePlan, statistics: MergeStatistics): Report {
+  const ordered = plan.merged.flatMap((tensor) => statistics.tensors.get(tensor.name) ?? []);
+  const first = plan.hasBase ? 1 : 0;
+  const elements = ordered.reduce((sum, tensor) => sum + tensor.elements, 0);
+  const trims = ordered.some((tensor) => tensor.kept !== null);
+  const squares = ordered.map((tensor) => tensor.squares.map((chunks) => reducePairwise(chunks)));
+
+  return {
+    method: plan.recipe.method,
+    inputs: plan.inputs.map((input, i) => {
+      const model = i - first;
+      const report: Report['inputs'][number] = {
+        role: model < 0 ? 'base' : 'model',
+        name: input.name,
+        files: input.checkpoint.files.map(({ path, bytes }) => ({ path, bytes, sha256: null })),
+      };
+      if (model < 0) return report;
+      report.parameters = plan.settings.models[model]!;
+      if (squares.some((list) => list[model] !== undefined)) {
+        report.norm = Math.sqrt(reducePairwise(squares.map((list) => list[model] ?? 0)));
+      }
+      if (statistics.thresholds !== null) report.threshold = statistics.thresholds[model]!;
+      if (trims) {
+        const kept = ordered.reduce((sum, tensor) => sum + (tensor.kept?.[model] ?? 0), 0);
+        report.trimmed = 1 - kept / elements;
+      }
+      return report;
+    }),
+    parameters: plan.settings.global,
+    seconds: statistics.seconds,
+    bytes_read: plan.bytesRead,
+    bytes_written: plan.bytesWritten,
+    peak_rss_bytes: process.resourceUsage().maxRSS * 1024,
+    ...(trims ? { sign_conflicts: ordered.reduce((sum, t) => sum + t.conflicts, 0) / elements } : {}),
+    tensors: ordered.map((tensor, i) => describeTensor(tensor, squares[i]!)),
+    copied: plan.copied.map((tensor) => tensor.name),
+    warnings: plan.warnings,
+  };
+}
+
+function describeTensor(tensor: TensorStatistics, squares: number[]): TensorReport {
+  const share = (count: number) => (tensor.elements === 0 ? 0 : count / tensor.elements);
+  const report: TensorReport = {
+    name: tensor.name,
+    elements: tensor.elements,
+    norms: squares.map((sum) => Math.sqrt(sum)),
+  };
+  if (tensor.kept !== null) {
+    report.trimmed = tensor.kept.map((count) => (tensor.elements === 0 ? 0 : 1 - share(count)));
+    report.sign_conflicts = share(tensor.conflicts);
+  }
+  return report;
+}

@@ -1,0 +1,144 @@
+import { dtypeBytes } from '@amalgam/contracts';
+import { type Kernels, type Pointer, reducePairwise } from '@amalgam/kernels';
+import { BLOCK, getMethod } from '@amalgam/methods';
+import type { Files } from './files.js';
+import type { Job, JobSource, JobTensor, Span } from './job.js';
+
+/** A block as the reader hands it out: float32, in the kernels' memory. */
+export interface ReadBlock {
+  n: number;
+  /** Index of its first element in the tensor. */
+  index: number;
+  base: Pointer | null;
+  models: Pointer;
+  stride: number;
+  count: number;
+  at(model: number): Pointer;
+}
+
+export interface Chunk {
+  /** Index of its first element in the tensor. */
+  start: number;
+  bytesRead: number;
+  outWidth: number;
+  forEachBlock(visit: (block: ReadBlock) => void): void;
+  /** Where a block's output bytes go before they are written. */
+  outAt(block: ReadBlock): Pointer;
+  outBytes(): Uint8Array;
+}
+
+const COPY_BYTES = 1 << 20;
+
+/**
+ * Reads spans chunk by chunk straight into the kernels' memory, and presents them block by block as what the method works on:
+ * values, or task vectors.
+ */
+export class SpanReader {
+  readonly #job: Job;
+  readonly #kernels: Kernels;
+  readonly #files: Files;
+  readonly #overVectors: boolean;
+  /** Raw bytes of a chunk: base, models, output. Each has room for the widest dtype it meets. */
+  readonly #rawBase: Pointer;
+  readonly #rawModels: Pointer[];
+  readonly #rawOut: Pointer;
+  readonly #base: Pointer;
+  readonly #models: Pointer;
+  readonly #stride = BLOCK * 4;
+  #copy: Pointer | undefined;
+  readonly copyBytes = COPY_BYTES;
+
+  constructor(job: Job, kernels: Kernels, files: Files) {
+    this.#job = job;
+    this.#kernels = kernels;
+    this.#files = files;
+    this.#overVectors = getMethod(job.method).inputs === 'task_vectors';
+    const room = (sources: (JobSource | null)[]) =>
+      sources.reduce((most, source) => Math.max(most, source === null ? 0 : dtypeBytes(source.dtype)), 0) *
+      job.chunkElements;
+    this.#rawBase = kernels.allocate(room(job.tensors.map((tensor) => tensor.base)));
+    this.#rawModels = Array.from({ length: job.models }, (_, i) =>
+      kernels.allocate(room(job.tensors.map((tensor) => tensor.models[i] ?? null))),
+    );
+    this.#rawOut = kernels.allocate(
+      job.tensors.reduce((most, tensor) => Math.max(most, dtypeBytes(tensor.dtype)), 0) * job.chunkElements,
+    );
+    this.#base = kernels.allocate(this.#stride);
+    this.#models = kernels.allocate(this.#stride * job.models);
+  }
+
+  /** A buffer for bytes that are passed on as they are. */
+  copyBuffer(length: number): Uint8Array {
+    this.#copy ??= this.#kernels.allocate(COPY_BYTES);
+    return this.#kernels.bytes(this.#copy, length);
+  }
+
+  reduce(leaves: number[]): number {
+    return reducePairwise(leaves);
+  }
+
+  /** Visits the span's chunks in order. `wanted` says which models are read; the base is read when task vectors are. */
+  forEachChunk(span: Span, wanted: boolean[] | 'all', visit: (chunk: Chunk) => void): void {
+    const tensor = this.#job.tensors[span.tensor]!;
+    const end = span.start + span.count;
+    for (let start = span.start; start < end; start += this.#job.chunkElements) {
+      visit(this.#readChunk(tensor, start, Math.min(this.#job.chunkElements, end - start), wanted));
+    }
+  }
+
+  #readChunk(tensor: JobTensor, start: number, count: number, wanted: boolean[] | 'all'): Chunk {
+    const reads = (model: number) => wanted === 'all' || wanted[model] === true;
+    let bytesRead = 0;
+    const read = (source: JobSource, into: Pointer) => {
+      const width = dtypeBytes(source.dtype);
+      const bytes = this.#kernels.bytes(into, count * width);
+      this.#files.read(source.input, bytes, source.begin + start * width);
+      bytesRead += bytes.length;
+    };
+    if (this.#overVectors) read(tensor.base!, this.#rawBase);
+    tensor.models.forEach((source, model) => {
+      if (reads(model)) read(source, this.#rawModels[model]!);
+    });
+
+    const outWidth = dtypeBytes(tensor.dtype);
+    return {
+      start,
+      bytesRead,
+      outWidth,
+      forEachBlock: (visit) => {
+        for (let at = 0; at < count; at += BLOCK) {
+          visit(this.#prepareBlock(tensor, start, at, Math.min(BLOCK, count - at), reads));
+        }
+      },
+      outAt: (block) => this.#rawOut + (block.index - start) * outWidth,
+      outBytes: () => this.#kernels.bytes(this.#rawOut, count * outWidth),
+    };
+  }
+
+  #prepareBlock(tensor: JobTensor, start: number, at: number, n: number, reads: (model: number) => boolean): ReadBlock {
+    const { ops } = this.#kernels;
+    let base: Pointer | null = null;
+    if (this.#overVectors) base = this.#float32(tensor.base!, this.#rawBase, at, n, this.#base);
+    tensor.models.forEach((source, model) => {
+      if (!reads(model)) return;
+      const target = this.#models + model * this.#stride;
+      if (base === null) {
+        this.#kernels.widen(source.dtype, this.#rawModels[model]! + at * dtypeBytes(source.dtype), target, n);
+      } else {
+        ops.subtract(this.#float32(source, this.#rawModels[model]!, at, n, target), base, target, n);
+      }
+      // Vector kernels that count must find zeros behind the last element.
+      if (n % 4 !== 0) this.#kernels.floats(target + n * 4, 4 - (n % 4)).fill(0);
+    });
+    const [models, stride] = [this.#models, this.#stride];
+    const at4 = (model: number) => models + model * stride;
+    return { n, index: start + at, base, models, stride, count: tensor.models.length, at: at4 };
+  }
+
+  /** float32 values of a raw block: in place when they are float32 already, else widened into `scratch`. */
+  #float32(source: JobSource, raw: Pointer, at: number, n: number, scratch: Pointer): Pointer {
+    if (source.dtype === 'F32') return raw + at * 4;
+    this.#kernels.widen(source.dtype, raw + at * dtypeBytes(source.dtype), scratch, n);
+    return scratch;
+  }
+}

@@ -1,0 +1,205 @@
+import { AmalgamError } from '@amalgam/contracts';
+import type { Trim } from '@amalgam/methods';
+import type { Cut, Job, ScanResult, Span, Task, Window } from './job.js';
+import { HISTOGRAM_BYTES } from './memory.js';
+import { countElements, sample, toTasks } from './spans.js';
+
+/** Keys are below 2^31; no window reaches further. */
+const KEYS = 0x7fffffff;
+const SAMPLE_BLOCKS = 2048;
+const SAMPLE_LENGTH = 512;
+const SAMPLE_BINS = 2 ** 16;
+/** How far from the sampled quantile the true one is looked for first, in standard deviations of independent draws. */
+const SAMPLE_DEVIATIONS = 12;
+/** Tasks that a group is scanned in; each has a histogram, so that ties are found by scanning one task again. */
+const GROUP_TASKS = 16;
+const GROUPS_AT_ONCE = 4;
+
+export type RunTask = <T>(task: Task) => Promise<T>;
+
+/** Tensors that share a threshold: all of them, or one. */
+interface Group {
+  tensors: { index: number; elements: number }[];
+  elements: number;
+}
+
+/** What trimming found: cuts by tensor and model, and for a whole-model trim each model's threshold. */
+export interface Cuts {
+  byTensor: Cut[][];
+  /** Smallest magnitude kept, by model; null when each tensor has its own. */
+  thresholds: number[] | null;
+}
+
+/**
+ * Finds the exact threshold of each model's k = max(1, floor(density · d)) largest magnitudes, without sorting and without
+ * holding the model: a sample says where to look, one pass counts what lies above and resolves the narrow window around it to
+ * single keys. Should the true threshold lie outside, the search goes on from the counts; the result never depends on the
+ * sample. Among entries equal to the threshold those of lowest index are kept, and one more look at a sixteenth of the
+ * elements finds where they end.
+ */
+export async function findCuts(job: Job, trim: Trim, run: RunTask): Promise<Cuts> {
+  const tensors = job.tensors.map(({ elements }, index) => ({ index, elements }));
+  const groups: Group[] =
+    trim.scope === 'model'
+      ? [{ tensors, elements: tensors.reduce((sum, tensor) => sum + tensor.elements, 0) }]
+      : tensors.map((tensor) => ({ tensors: [tensor], elements: tensor.elements }));
+
+  const byTensor: Cut[][] = job.tensors.map(() => []);
+  let thresholds: number[] | null = null;
+  // Groups are independent; a few at a time keep all threads busy and share the memory for histograms.
+  const atOnce = Math.min(groups.length, GROUPS_AT_ONCE);
+  await mapLimited(groups, atOnce, async (group) => {
+    const found = await searchGroup(job, group, trim.densities, HISTOGRAM_BYTES / atOnce, run);
+    for (const { index } of group.tensors) byTensor[index] = found.map((cut) => cut.of(index));
+    if (trim.scope === 'model') thresholds = found.map((cut) => magnitude(cut.key));
+  });
+  return { byTensor, thresholds };
+}
+
+interface Found {
+  key: number;
+  of(tensor: number): Cut;
+}
+
+async function searchGroup(
+  job: Job,
+  group: Group,
+  densities: number[],
+  histogramBytes: number,
+  run: RunTask,
+): Promise<Found[]> {
+  const ranks = densities.map((density) => Math.min(group.elements, Math.max(1, Math.floor(density * group.elements))));
+  if (group.elements === 0) return ranks.map(() => ({ key: 0, of: () => ({ key: 0, tieEnd: 0 }) }));
+  // A group of one small tensor is one task.
+  const target = Math.max(Math.ceil(group.elements / GROUP_TASKS), 4 * job.chunkElements);
+  const tasks = toTasks(group.tensors, job.chunkElements, target);
+  const bins = 2 ** Math.min(18, Math.floor(Math.log2(histogramBytes / 4 / (tasks.length * densities.length))));
+
+  let windows: (Window | null)[] = await sampleWindows(group, ranks, bins, run);
+  const found: (Found | undefined)[] = ranks.map(() => undefined);
+  while (windows.some((window) => window !== null)) {
+    const current = windows;
+    const scans = await Promise.all(tasks.map((spans) => run<ScanResult>({ kind: 'scan', spans, windows: current })));
+    windows = await Promise.all(
+      current.map(async (window, model) => {
+        if (window === null) return null;
+        const rank = ranks[model]!;
+        const outcome = resolve(window, rank, scans, model);
+        if ('next' in outcome) return fit(outcome.next.low, outcome.next.high, bins);
+        found[model] = await locateTies(tasks, model, outcome.key, outcome.ties, outcome.equal, run);
+        return null;
+      }),
+    );
+  }
+  return found.map((cut) => cut!);
+}
+
+/** A window of at most `bins` bins over keys [low, high). */
+function fit(low: number, high: number, bins: number): Window {
+  const shift = Math.max(0, Math.ceil(Math.log2((high - low) / bins)));
+  return { low, high, shift, bins: Math.ceil((high - low) / 2 ** shift) };
+}
+
+/** Guesses, from a spread sample, a narrow window for each model's threshold. */
+async function sampleWindows(group: Group, ranks: number[], bins: number, run: RunTask): Promise<Window[]> {
+  const spans = sample(group.tensors, SAMPLE_BLOCKS, SAMPLE_LENGTH);
+  const whole = fit(0, KEYS, SAMPLE_BINS);
+  const { histograms } = await run<ScanResult>({ kind: 'scan', spans, windows: ranks.map(() => whole) });
+  const size = countElements(spans);
+  return ranks.map((rank, model) => {
+    const share = rank / group.elements;
+    const exact = size === group.elements;
+    const margin = exact ? 0 : SAMPLE_DEVIATIONS * Math.sqrt(size * share * (1 - share)) + 16;
+    const histogram = histograms[model]!;
+    const high = binOfRank(histogram, Math.max(1, share * size - margin));
+    const low = binOfRank(histogram, Math.min(size, share * size + margin));
+    const from = low * 2 ** whole.shift;
+    const to = Math.min(KEYS, (high + 1) * 2 ** whole.shift);
+    return fit(from, to, bins);
+  });
+}
+
+/** The bin that holds the `rank`-th largest key; the lowest bin when there are fewer. */
+function binOfRank(histogram: Uint32Array, rank: number): number {
+  let seen = 0;
+  for (let bin = histogram.length - 1; bin > 0; bin--) {
+    seen += histogram[bin]!;
+    if (seen >= rank) return bin;
+  }
+  return 0;
+}
+
+type Outcome = { next: { low: number; high: number } } | { key: number; ties: number; equal: number[] };
+
+/** The threshold's key, how many entries equal to it are kept and how many there are by task; or where to look next. */
+function resolve(window: Window, rank: number, scans: ScanResult[], model: number): Outcome {
+  let above = scans.reduce((sum, scan) => sum + scan.above[model]!, 0);
+  if (above >= rank) {
+    // Only NaN of the largest payload has the last key; nothing lies above it.
+    if (window.high === KEYS) return { key: KEYS, ties: rank, equal: scans.map((scan) => scan.above[model]!) };
+    return { next: { low: window.high, high: KEYS } };
+  }
+  for (let bin = window.bins - 1; bin >= 0; bin--) {
+    const equal = scans.map((scan) => scan.histograms[model]![bin]!);
+    const here = equal.reduce((sum, count) => sum + count, 0);
+    if (above + here >= rank) {
+      const low = window.low + bin * 2 ** window.shift;
+      if (window.shift === 0) return { key: low, ties: rank - above, equal };
+      return { next: { low, high: Math.min(window.high, low + 2 ** window.shift) } };
+    }
+    above += here;
+  }
+  if (window.low === 0) {
+    throw new AmalgamError(
+      'checkpoint_changed',
+      'an input changed while it was merged: entries counted before are gone',
+    );
+  }
+  return { next: { low: 0, high: window.low } };
+}
+
+/** Where, in the order of entries, the last kept entry equal to the threshold lies. */
+async function locateTies(
+  tasks: Span[][],
+  model: number,
+  key: number,
+  ties: number,
+  equal: number[],
+  run: RunTask,
+): Promise<Found> {
+  const total = equal.reduce((sum, count) => sum + count, 0);
+  if (ties >= total) return { key, of: () => ({ key, tieEnd: Number.MAX_SAFE_INTEGER }) };
+  let left = ties;
+  const task = equal.findIndex((count) => {
+    if (count >= left) return true;
+    left -= count;
+    return false;
+  });
+  const end = await run<{ tensor: number; tieEnd: number }>({
+    kind: 'locate',
+    spans: tasks[task]!,
+    model,
+    key,
+    nth: left,
+  });
+  return {
+    key,
+    of: (tensor) => {
+      if (tensor === end.tensor) return { key, tieEnd: end.tieEnd };
+      return { key, tieEnd: tensor < end.tensor ? Number.MAX_SAFE_INTEGER : 0 };
+    },
+  };
+}
+
+/** The magnitude whose float32 bits the key is. */
+function magnitude(key: number): number {
+  return new Float32Array(Uint32Array.of(key).buffer)[0]!;
+}
+
+async function mapLimited<T>(items: T[], limit: number, visit: (item: T) => Promise<void>): Promise<void> {
+  const queue = items.values();
+  const worker = async () => {
+    for (const item of queue) await visit(item);
+  };
+  await Promise.all(Array.from({ length: Math.min(limit, items.length) }, worker));
+}

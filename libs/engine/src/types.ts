@@ -1,0 +1,84 @@
+import type { CheckpointFile, Dtype, Recipe } from '@amalgam/contracts';
+import type { Settings } from '@amalgam/methods';
+import type { CheckpointDescription } from '@amalgam/tensors';
+
+/** A checkpoint that takes part in a merge, described from its headers. */
+export interface ModelInput {
+  /** What the recipe calls it; used in messages. */
+  reference: string;
+  /** Equal for two inputs exactly when they are the same checkpoint. */
+  identity: string;
+  /** Short name for reports and heads/<name>.safetensors. */
+  name: string;
+  checkpoint: CheckpointDescription;
+}
+
+export interface Source {
+  /** Index into `MergePlan.inputs`: 0 is the base when there is one, then the models. */
+  input: number;
+  file: string;
+  /** Absolute offset in the file. */
+  begin: number;
+  dtype: Dtype;
+}
+
+/** One tensor of the result, and where its bytes go. */
+export interface PlannedTensor {
+  name: string;
+  dtype: Dtype;
+  shape: readonly number[];
+  elements: number;
+  bytes: number;
+  /** Index into `MergePlan.files`, and the absolute offset there. */
+  file: number;
+  begin: number;
+}
+
+export interface MergedTensor extends PlannedTensor {
+  base: Source | null;
+  models: Source[];
+}
+
+export interface CopiedTensor extends PlannedTensor {
+  from: Source;
+}
+
+export interface OutputFile {
+  path: string;
+  header: Uint8Array;
+  bytes: number;
+  tensors: number;
+}
+
+/** Everything that executing a merge needs, made from headers alone. */
+export interface MergePlan {
+  recipe: Recipe;
+  settings: Settings;
+  inputs: ModelInput[];
+  hasBase: boolean;
+  /** In order of name: the order in which entries are numbered. */
+  merged: MergedTensor[];
+  copied: CopiedTensor[];
+  heads: CopiedTensor[];
+  files: OutputFile[];
+  /** Index into `inputs`: whose config and tokenizer the result gets. */
+  donor: number;
+  chunkElements: number;
+  threads: number;
+  memoryBytes: number;
+  bytesRead: number;
+  bytesWritten: number;
+  warnings: string[];
+}
+
+export interface PlanOptions {
+  /** Bound on the process' resident memory, in bytes. Default 512 MB. */
+  memoryBytes?: number;
+  /** Default: one per core. */
+  threads?: number;
+  /** Elements of a chunk, a power of two; for tests. Default: what the memory allows. */
+  chunkElements?: number;
+}
+
+/** A file that was written, and the digest of its bytes unless digests were switched off. */
+export type WrittenFile = CheckpointFile;

@@ -1,0 +1,46 @@
+import { AmalgamError, type Method, suggest } from '@amalgam/contracts';
+import type { MergeMethod } from './definition.js';
+import { linear } from './linear.js';
+import { taskArithmetic } from './task-arithmetic.js';
+import { ties } from './ties.js';
+
+/** Every method. A new one is a new file and its line here. */
+const METHODS: MergeMethod[] = [linear, taskArithmetic, ties];
+
+const byName = new Map(METHODS.map((method) => [method.name, method]));
+
+export function listMethods(): MergeMethod[] {
+  return METHODS;
+}
+
+/** @throws AmalgamError `unknown_method`, with the nearest name. */
+export function getMethod(name: string): MergeMethod {
+  const method = byName.get(name);
+  if (method === undefined) {
+    throw new AmalgamError('unknown_method', `there is no method "${name}"${suggest(name, [...byName.keys()])}`, {
+      errors: [{ pointer: '/method', detail: `unknown method "${name}"${suggest(name, [...byName.keys()])}` }],
+    });
+  }
+  return method;
+}
+
+/** The method as the API describes it. */
+export function describeMethod(method: MergeMethod): Method {
+  return {
+    object: 'method',
+    name: method.name,
+    summary: method.summary,
+    formula: method.formula,
+    source: method.source,
+    notes: method.notes,
+    needs_base: method.base,
+    models: method.models,
+    parameters: toJsonSchema(method.parameters),
+    model_parameters: toJsonSchema(method.modelParameters),
+  };
+}
+
+/** TypeBox schemas are JSON Schemas with hidden marks, which a round trip through JSON drops. */
+function toJsonSchema(schema: object): Record<string, unknown> {
+  return JSON.parse(JSON.stringify(schema)) as Record<string, unknown>;
+}
