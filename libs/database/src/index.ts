@@ -1,1 +1,29 @@
-export {};
+export { type ConnectOptions, connect, Database } from './client.js';
+export { CHANNELS, type Channel } from './context.js';
+export { Vault } from './crypto.js';
+export { newId } from './ids.js';
+export type { Handler, Subscription } from './listen.js';
+export { MIGRATIONS_DIR, type MigrateResult, migrate } from './migrate.js';
+export { MAX_PAGE, type PageRequest } from './paging.js';
+export type { ApiKeyRow, NewApiKey } from './repositories/api-keys.js';
+export type { Claim, ClaimOptions, Lease, Outcome, ProgressUpdate } from './repositories/attempts.js';
+export type {
+  CheckpointFilter,
+  Contents,
+  NewRegistered,
+  NewResult,
+  NewUpload,
+  StoredFile,
+} from './repositories/checkpoints.js';
+export type { DeliveryAttempt, OutgoingDelivery } from './repositories/deliveries.js';
+export type { Begun, StoredResponse } from './repositories/idempotency.js';
+export { DEFAULT_MAX_ATTEMPTS } from './repositories/lost.js';
+export type { CreateOptions, MergeFilter, MergeInputRef, NewMerge } from './repositories/merges.js';
+export type { DeliveryPayload, MergePayload, OutboxRow } from './repositories/outbox.js';
+export type { Released } from './repositories/reconciler.js';
+export type { NewShard, Shard } from './repositories/shards.js';
+export type { WorkerInfo } from './repositories/workers.js';
+export { type CheckpointRow, toCheckpointResource } from './resources/checkpoint.js';
+export { type DeliveryRow, toDeliveryResource } from './resources/delivery.js';
+export { toEventResource } from './resources/event.js';
+export { type MergeRow, toMergeResource } from './resources/merge.js';

@@ -1,0 +1,28 @@
+import type { Vault } from './crypto.js';
+import type { Prisma, PrismaClient } from './generated/client.js';
+
+/** What every repository works with. */
+export interface Context {
+  prisma: PrismaClient;
+  vault: Vault;
+}
+
+/** Inside a transaction. */
+export type Tx = Prisma.TransactionClient;
+
+/** NOTIFY channels. They only wake: what they announce is read from the tables, and polls find it too. */
+export const CHANNELS = {
+  /** A merge has a new event; the payload is the merge's id. */
+  events: 'amalgam_events',
+  /** The outbox has a new row; the payload is empty. */
+  outbox: 'amalgam_outbox',
+  /** Somebody asked to cancel a running merge; the payload is the merge's id. */
+  cancel: 'amalgam_cancel',
+} as const;
+
+export type Channel = (typeof CHANNELS)[keyof typeof CHANNELS];
+
+/** Sends a NOTIFY when the transaction commits. */
+export async function notify(tx: Tx, channel: Channel, payload = ''): Promise<void> {
+  await tx.$executeRaw`SELECT pg_notify(${channel}, ${payload})`;
+}

@@ -1,0 +1,182 @@
+import {
+  AmalgamError,
+  DEFAULT_WEBHOOK_EVENTS,
+  type EventType,
+  type Lane,
+  type List,
+  type MergeState,
+  type Recipe,
+} from '@amalgam/contracts';
+import type { Context, Tx } from '../context.js';
+import { toRowEventType } from '../event-types.js';
+import { Prisma } from '../generated/client.js';
+import { newId } from '../ids.js';
+import { assertStorable, toJson, toJsonOrNull } from '../json.js';
+import { type PageRequest, parsePage, toPage } from '../paging.js';
+import { recordEvent } from '../record-event.js';
+import { type MergeRow, mergeQuery } from '../resources/merge.js';
+import { inTransaction } from '../transaction.js';
+import { enqueueMerge } from '../transitions.js';
+import { completeKey, type StoredResponse } from './idempotency.js';
+
+export interface MergeInputRef {
+  checkpointId: string;
+  role: 'base' | 'model';
+}
+
+export interface NewMerge {
+  id?: string;
+  name?: string | null;
+  /** With every default filled in. */
+  recipe: Recipe;
+  plan?: object;
+  bytesTotal?: number;
+  /** In the order of the recipe; their positions are kept. */
+  inputs: MergeInputRef[];
+  webhook?: { url: string; events?: EventType[]; secret: string };
+  metadata?: Record<string, string>;
+  /** The queue it goes to, default cpu. */
+  lane?: Lane;
+  priority?: number;
+}
+
+export interface MergeFilter extends PageRequest {
+  state?: MergeState | MergeState[];
+  method?: string;
+  /** Every one of these must be there. */
+  metadata?: Record<string, string>;
+  createdAfter?: Date;
+  createdBefore?: Date;
+  /** A part of the name, whatever its case. */
+  name?: string;
+}
+
+/** Completes the request's Idempotency-Key in the same transaction, so that a crash cannot make the merge twice. */
+export interface CreateOptions {
+  idempotency?: { key: string; token: string; respond: (merge: MergeRow) => StoredResponse };
+}
+
+export class MergeRepository {
+  constructor(private readonly context: Context) {}
+
+  /**
+   * The merge, its inputs, its first event and its outbox row, in one transaction. Throws `not_found` or
+   * `checkpoint_not_ready` when an input vanished since the recipe was checked.
+   */
+  async create(projectId: string, input: NewMerge, options: CreateOptions = {}): Promise<MergeRow> {
+    const id = input.id ?? newId('merge');
+    assertStorable({ name: input.name, metadata: input.metadata, method: input.recipe.method });
+    const { webhook } = input;
+    const secret = webhook === undefined ? null : this.context.vault.seal(webhook.secret, id);
+    return inTransaction(this.context, async (tx) => {
+      await lockInputs(tx, projectId, input.inputs);
+      const merge = await tx.merge.create({
+        data: {
+          id,
+          projectId,
+          name: input.name ?? null,
+          state: 'queued',
+          lane: input.lane ?? 'cpu',
+          method: input.recipe.method,
+          recipe: toJson(input.recipe),
+          plan: toJsonOrNull(input.plan),
+          bytesTotal: input.bytesTotal ?? 0,
+          priority: input.priority ?? 0,
+          webhookUrl: webhook?.url ?? null,
+          webhookEvents: webhook === undefined ? [] : (webhook.events ?? DEFAULT_WEBHOOK_EVENTS).map(toRowEventType),
+          webhookSecret: secret,
+          metadata: toJson(input.metadata ?? {}),
+          inputs: { create: input.inputs.map((ref, position) => ({ ...ref, position })) },
+        },
+        ...mergeQuery,
+      });
+      await enqueueMerge(tx, merge);
+      await recordEvent(tx, id, 'merge.queued', { reason: 'created' });
+      if (options.idempotency !== undefined) {
+        const { key, token, respond } = options.idempotency;
+        const done = await completeKey(tx, this.context.vault, projectId, key, token, respond(merge));
+        // The key was taken over by a later request: that one answers, this merge must not exist.
+        if (!done) throw new AmalgamError('idempotency_in_progress', 'a later request took over this Idempotency-Key');
+      }
+      return merge;
+    });
+  }
+
+  async get(projectId: string, id: string): Promise<MergeRow | null> {
+    return this.context.prisma.merge.findUnique({ where: { id, projectId }, ...mergeQuery });
+  }
+
+  /** The large columns and the lineage: plan and report as they were stored, inputs in the recipe's order. */
+  async details(
+    projectId: string,
+    id: string,
+  ): Promise<{ state: MergeState; plan: unknown; report: unknown; inputs: MergeInputRef[] } | null> {
+    return this.context.prisma.merge.findUnique({
+      where: { id, projectId },
+      select: {
+        state: true,
+        plan: true,
+        report: true,
+        inputs: { orderBy: { position: 'asc' }, select: { checkpointId: true, role: true } },
+      },
+    });
+  }
+
+  /** Newest first. */
+  async list(projectId: string, filter: MergeFilter = {}): Promise<List<MergeRow>> {
+    const { limit, after } = parsePage('merge', filter);
+    assertStorable({ metadata: filter.metadata, name: filter.name, method: filter.method });
+    const where = [Prisma.sql`project_id = ${projectId}`, ...conditions(filter)];
+    if (after !== undefined) where.push(Prisma.sql`id < ${after}`);
+    const found = await this.context.prisma.$queryRaw<{ id: string }[]>`
+      SELECT id FROM merges WHERE ${Prisma.join(where, ' AND ')} ORDER BY id DESC LIMIT ${limit + 1}`;
+    const rows = await this.context.prisma.merge.findMany({
+      where: { id: { in: found.map(({ id }) => id) } },
+      orderBy: { id: 'desc' },
+      ...mergeQuery,
+    });
+    return toPage(rows, limit, (row) => row);
+  }
+
+  /** How many merges there are in each state, of one project or of all. */
+  async countByState(projectId?: string): Promise<Partial<Record<MergeState, number>>> {
+    const groups = await this.context.prisma.merge.groupBy({
+      by: ['state'],
+      _count: { _all: true },
+      ...(projectId === undefined ? {} : { where: { projectId } }),
+    });
+    return Object.fromEntries(groups.map((group) => [group.state, group._count._all]));
+  }
+}
+
+function conditions(filter: MergeFilter): Prisma.Sql[] {
+  const where: Prisma.Sql[] = [];
+  if (filter.state !== undefined) {
+    where.push(Prisma.sql`state = ANY(${[filter.state].flat()}::text[]::merge_state[])`);
+  }
+  if (filter.method !== undefined) where.push(Prisma.sql`method = ${filter.method}`);
+  if (filter.metadata !== undefined) where.push(Prisma.sql`metadata @> ${JSON.stringify(filter.metadata)}::jsonb`);
+  if (filter.createdAfter !== undefined) where.push(Prisma.sql`created_at > ${filter.createdAfter}::timestamptz`);
+  if (filter.createdBefore !== undefined) where.push(Prisma.sql`created_at < ${filter.createdBefore}::timestamptz`);
+  if (filter.name !== undefined) {
+    where.push(Prisma.sql`name ILIKE ${`%${filter.name.replaceAll(/[\\%_]/g, '\\$&')}%`}`);
+  }
+  return where;
+}
+
+/** Shared locks: the inputs stay as they are until the merge that names them is visible to `softDelete`. */
+export async function lockInputs(tx: Tx, projectId: string, inputs: readonly MergeInputRef[]): Promise<void> {
+  const ids = [...new Set(inputs.map(({ checkpointId }) => checkpointId))];
+  const rows = await tx.$queryRaw<{ id: string; name: string; state: string }[]>`
+    SELECT id, name, state::text AS state FROM checkpoints
+    WHERE project_id = ${projectId} AND id = ANY(${ids}::text[]) ORDER BY id FOR SHARE`;
+  const found = new Map(rows.map((row) => [row.id, row]));
+  for (const id of ids) {
+    const row = found.get(id);
+    if (row === undefined || row.state === 'deleted')
+      throw new AmalgamError('not_found', `there is no checkpoint ${id}`);
+    if (row.state !== 'ready') {
+      throw new AmalgamError('checkpoint_not_ready', `checkpoint ${id} (${row.name}) is ${row.state}`);
+    }
+  }
+}
