@@ -229,7 +229,7 @@ describe('other formats', () => {
   it('refuses a pickle of a few bytes', () =>
     expectError(() => read(Uint8Array.of(0x80, 4, 0x4e, 0x2e)), 'unsafe_format', 'pickle'));
   it('refuses a small pickle whose length field could be one', () =>
-    // The eight bytes read as a header of 9 765 760 bytes, which is within the limit.
+    // The eight bytes read as a header of 9 766 016 bytes, which is within the limit.
     expectError(() => read(Buffer.from('80049500000000000000007d942e', 'hex')), 'unsafe_format', 'pickle'));
   it('refuses zip', () => expectError(() => read(start(0x50, 0x4b, 3, 4)), 'unsafe_format', 'zip', 'save_file'));
   it('knows GGUF', () => expectError(() => read(start(0x47, 0x47, 0x55, 0x46, 3)), 'invalid_checkpoint', 'GGUF'));
