@@ -81,6 +81,7 @@ export class LaneConsumer implements Consumer {
     if (await settlesWithin(this.#closing, QUEUE_GRACE_MS)) return this.#closing;
     // The server is away. The job stays locked until the lock runs out and is then delivered again.
     this.#closing.catch(() => {});
+    this.#closing = Promise.resolve();
     this.#worker.release();
   }
 

@@ -50,8 +50,18 @@ export async function openRedis(url: string, log?: QueueLog): Promise<Transport>
       worker.on('error', listeners.error);
       worker.on('failed', (job, error) => listeners.failed(job?.id, error));
       worker.on('stalled', listeners.stalled);
-      // BullMQ leaves a connection that it was given open.
-      return { worker, release: () => connection.disconnect() };
+      const blocking = worker.getBackend().blockingClient;
+      return {
+        worker,
+        release() {
+          // BullMQ leaves a connection open that it was given, and both while the server is away.
+          connection.disconnect();
+          blocking?.then(
+            (client) => client.disconnect(),
+            () => {},
+          );
+        },
+      };
     },
     async ping() {
       await producer.ping();
