@@ -1,6 +1,7 @@
 export { type ConnectOptions, connect, Database } from './client.js';
 export { CHANNELS, type Channel } from './context.js';
 export { Vault } from './crypto.js';
+export { type EmbeddedOptions, type EmbeddedPostgres, startEmbeddedPostgres } from './embedded.js';
 export { newId } from './ids.js';
 export type { Handler, Subscription } from './listen.js';
 export { MIGRATIONS_DIR, type MigrateResult, migrate } from './migrate.js';

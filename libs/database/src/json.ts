@@ -47,7 +47,7 @@ function collectUnstorable(value: unknown, pointer: string, errors: FieldError[]
   }
 }
 
-// With the u flag a surrogate that is half of a pair is not matched by itself.
+// With the u flag, surrogates that make a pair are one character and are not matched.
 const UNSTORABLE = /[\0\p{Surrogate}]/u;
 
 function isStorable(text: string): boolean {

@@ -161,7 +161,7 @@ CREATE TABLE "events" (
     "seq" INTEGER NOT NULL,
     "type" "event_type" NOT NULL,
     "data" JSON NOT NULL,
-    "created_at" TIMESTAMPTZ(3) NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    "created_at" TIMESTAMPTZ(3) NOT NULL DEFAULT clock_timestamp(),
 
     CONSTRAINT "events_pkey" PRIMARY KEY ("id")
 );
