@@ -5,37 +5,86 @@ function lanes(x: v128): i32 {
   return i32x4.extract_lane(x, 0) + i32x4.extract_lane(x, 1) + i32x4.extract_lane(x, 2) + i32x4.extract_lane(x, 3);
 }
 
-/** One vector of four elements; returns the lanes (all ones) where surviving entries disagree in sign. */
+/** Sign bit set where the elected sign is −. */
 @inline
-function electLanes(deltas: usize, stride: usize, count: i32, weights: usize, dst: usize, mean: bool): v128 {
+function flipOf(sum: v128): v128 {
+  return v128.andnot(i32x4.splat(0x80000000), f32x4.ge(sum, f32x4.splat(0)));
+}
+
+/** merged ÷ mass where anything agrees (mean), and the sum's NaN where a task vector has one. */
+@inline
+function finish(merged: v128, mass: v128, sum: v128, mean: bool): v128 {
+  let result = merged;
+  if (mean) {
+    const none = f32x4.eq(mass, f32x4.splat(0));
+    result = f32x4.div(merged, v128.bitselect(f32x4.splat(1), mass, none));
+  }
+  return v128.bitselect(result, sum, f32x4.eq(sum, sum));
+}
+
+/** The general form: any number of models, four elements. Returns the lanes where survivors disagree in sign. */
+@inline
+function electLanes(at: usize, stride: usize, count: i32, weights: usize, dst: usize, mean: bool): v128 {
   const zero = f32x4.splat(0);
   let sum = zero;
-  let positive = i32x4.splat(0);
-  let negative = i32x4.splat(0);
-  for (let k = 0; k < count; k++) {
-    const x = f32x4.mul(v128.load(deltas + <usize>k * stride), v128.load32_splat(weights + (<usize>k << 2)));
-    sum = f32x4.add(sum, x);
-    positive = v128.or(positive, f32x4.gt(x, zero));
-    negative = v128.or(negative, f32x4.lt(x, zero));
-  }
-  const up = f32x4.ge(sum, zero);
-  let merged = zero;
-  let mass = zero;
   for (let k = 0; k < count; k++) {
     const w = v128.load32_splat(weights + (<usize>k << 2));
-    const x = f32x4.mul(v128.load(deltas + <usize>k * stride), w);
-    const agrees = v128.bitselect(f32x4.gt(x, zero), f32x4.lt(x, zero), up);
+    sum = f32x4.add(sum, f32x4.mul(v128.load(at + <usize>k * stride), w));
+  }
+  const flip = flipOf(sum);
+  let merged = zero;
+  let mass = zero;
+  let agreeing = zero;
+  let opposed = zero;
+  for (let k = 0; k < count; k++) {
+    const w = v128.load32_splat(weights + (<usize>k << 2));
+    const x = f32x4.mul(v128.load(at + <usize>k * stride), w);
+    const towards = v128.xor(x, flip);
+    const agrees = f32x4.gt(towards, zero);
+    agreeing = v128.or(agreeing, agrees);
+    opposed = v128.or(opposed, f32x4.lt(towards, zero));
     merged = f32x4.add(merged, v128.and(x, agrees));
-    if (mean) mass = f32x4.add(mass, v128.and(f32x4.abs(w), agrees));
+    mass = f32x4.add(mass, v128.and(f32x4.abs(w), agrees));
   }
-  if (mean) {
-    const some = f32x4.gt(mass, zero);
-    merged = f32x4.div(merged, v128.bitselect(mass, f32x4.splat(1), some));
+  v128.store(dst, finish(merged, mass, sum, mean));
+  return v128.and(agreeing, opposed);
+}
+
+/** Two models, the commonest case, without inner loops. */
+@inline
+function electPair(at: usize, stride: usize, w0: v128, w1: v128, dst: usize, mean: bool): v128 {
+  const zero = f32x4.splat(0);
+  const x0 = f32x4.mul(v128.load(at), w0);
+  const x1 = f32x4.mul(v128.load(at + stride), w1);
+  const sum = f32x4.add(f32x4.add(zero, x0), x1);
+  const flip = flipOf(sum);
+  const t0 = v128.xor(x0, flip);
+  const t1 = v128.xor(x1, flip);
+  const a0 = f32x4.gt(t0, zero);
+  const a1 = f32x4.gt(t1, zero);
+  const merged = f32x4.add(f32x4.add(zero, v128.and(x0, a0)), v128.and(x1, a1));
+  const mass = f32x4.add(f32x4.add(zero, v128.and(f32x4.abs(w0), a0)), v128.and(f32x4.abs(w1), a1));
+  v128.store(dst, finish(merged, mass, sum, mean));
+  const opposed = v128.or(f32x4.lt(t0, zero), f32x4.lt(t1, zero));
+  return v128.and(v128.or(a0, a1), opposed);
+}
+
+@inline
+function electAll(deltas: usize, stride: usize, count: i32, weights: usize, dst: usize, n: i32, mean: bool): i32 {
+  let conflicts = i32x4.splat(0);
+  const end = <usize>n << 2;
+  if (count == 2) {
+    const w0 = v128.load32_splat(weights);
+    const w1 = v128.load32_splat(weights, 4);
+    for (let at: usize = 0; at < end; at += 16) {
+      conflicts = i32x4.sub(conflicts, electPair(deltas + at, stride, w0, w1, dst + at, mean));
+    }
+  } else {
+    for (let at: usize = 0; at < end; at += 16) {
+      conflicts = i32x4.sub(conflicts, electLanes(deltas + at, stride, count, weights, dst + at, mean));
+    }
   }
-  // A NaN in a task vector shows in the sum and must show in the result.
-  merged = v128.bitselect(merged, sum, f32x4.eq(sum, sum));
-  v128.store(dst, merged);
-  return v128.and(positive, negative);
+  return lanes(conflicts);
 }
 
 /**
@@ -45,10 +94,7 @@ function electLanes(deltas: usize, stride: usize, count: i32, weights: usize, ds
  * n must be a multiple of 4 (pad with zeros). Returns the number of elements with survivors of both signs.
  */
 export function electMerge(deltas: usize, stride: usize, count: i32, weights: usize, dst: usize, n: i32, mean: bool): i32 {
-  let conflicts = i32x4.splat(0);
-  for (let i = 0; i < n; i += 4) {
-    const at = <usize>i << 2;
-    conflicts = i32x4.sub(conflicts, electLanes(deltas + at, stride, count, weights, dst + at, mean));
-  }
-  return lanes(conflicts);
+  return mean
+    ? electAll(deltas, stride, count, weights, dst, n, true)
+    : electAll(deltas, stride, count, weights, dst, n, false);
 }

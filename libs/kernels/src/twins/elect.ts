@@ -6,11 +6,12 @@ export function electMerge(deltas: Float32Array[], weights: Float32Array, dst: F
   for (let i = 0; i < dst.length; i++) {
     const weighted = deltas.map((delta, k) => f(delta[i]! * weights[k]!));
     const sum = weighted.reduce((total, x) => f(total + x), 0);
-    if (weighted.some((x) => x > 0) && weighted.some((x) => x < 0)) conflicts++;
     let merged = 0;
     let mass = 0;
+    const agrees = (x: number) => (sum >= 0 ? x > 0 : x < 0);
+    if (weighted.some(agrees) && weighted.some((x) => agrees(-x))) conflicts++;
     weighted.forEach((x, k) => {
-      if (sum >= 0 ? x > 0 : x < 0) {
+      if (agrees(x)) {
         merged = f(merged + x);
         mass = f(mass + Math.abs(weights[k]!));
       }
