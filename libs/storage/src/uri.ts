@@ -1,0 +1,115 @@
+import { realpath, stat } from 'node:fs/promises';
+import { basename, dirname } from 'node:path';
+import { AmalgamError, isAmalgamError } from '@amalgam/contracts';
+import { fileError } from './file-errors.js';
+import { isWithin } from './file-root.js';
+import { type FolderView, StoreFolder, singleFile, storeFolder } from './folder.js';
+import { LocalFolder, realInside } from './local-folder.js';
+import type { ObjectStore } from './port.js';
+import { type AllowedRoots, parseUri, refused } from './roots.js';
+import type { S3Connection } from './s3-client.js';
+import { S3Store } from './s3-store.js';
+
+const FILE_SUFFIX = '.safetensors';
+
+/** The stores behind s3:// URIs, one per bucket. */
+export interface S3Access {
+  bucket(name: string): ObjectStore;
+}
+
+/** Buckets of one S3 service; every store is opened once and lives until `close`. */
+export class S3Buckets implements S3Access {
+  readonly #connection: S3Connection;
+  readonly #stores = new Map<string, S3Store>();
+
+  constructor(connection: S3Connection) {
+    this.#connection = connection;
+  }
+
+  bucket(name: string): ObjectStore {
+    let store = this.#stores.get(name);
+    if (store === undefined) {
+      store = new S3Store({ ...this.#connection, bucket: name });
+      this.#stores.set(name, store);
+    }
+    return store;
+  }
+
+  async close(): Promise<void> {
+    for (const store of this.#stores.values()) await store.close();
+    this.#stores.clear();
+  }
+}
+
+export interface OpenUriOptions {
+  roots: AllowedRoots;
+  /** Needed for s3:// URIs. */
+  s3?: S3Access;
+}
+
+/** `resolveUri` with its settings in one object. */
+export function openUri(uri: string, options: OpenUriOptions): Promise<FolderView> {
+  return resolveUri(uri, options.roots, options.s3);
+}
+
+/**
+ * Opens a registered URI, a folder or one `.safetensors` file, as a folder view whose label is the URI. Whether
+ * something exists is only looked at, and only told, below the allowed roots.
+ * @throws uri_not_allowed naming the URI and the rule; not_found; invalid_checkpoint when it is another kind of file
+ */
+export async function resolveUri(uri: string, roots: AllowedRoots, s3?: S3Access): Promise<FolderView> {
+  const parsed = parseUri(uri);
+  if (parsed.kind === 'file') return openPath(uri, parsed.path, roots.files);
+  const below = roots.s3.some((root) => root.bucket === parsed.bucket && isBelow(root.prefix, parsed.prefix));
+  if (!below) throw refused(uri, 'is not below an allowed root');
+  if (s3 === undefined) throw refused(uri, 'this service has no connection to S3');
+  return openPrefix(uri, s3.bucket(parsed.bucket), parsed.prefix);
+}
+
+async function openPath(uri: string, path: string, files: readonly string[]): Promise<FolderView> {
+  const root = files.find((allowed) => isWithin(allowed, path));
+  if (root === undefined) throw refused(uri, 'is not below an allowed root');
+  try {
+    const roots = await realRoots(files);
+    const real = await realInside(root, path, roots, uri);
+    const info = await stat(real);
+    if (info.isDirectory()) return new LocalFolder(uri, real, roots);
+    if (!info.isFile() || !path.endsWith(FILE_SUFFIX)) throw wrongKind(uri);
+    // The file keeps the name it was registered by, also when that is a link to another name.
+    const folder = new LocalFolder(uri, await realInside(root, dirname(path), roots, uri), roots);
+    return singleFile(folder, await folder.describe(basename(path)));
+  } catch (error) {
+    throw fileError(error, uri);
+  }
+}
+
+async function openPrefix(uri: string, store: ObjectStore, prefix: string): Promise<FolderView> {
+  if (prefix.endsWith(FILE_SUFFIX)) {
+    const at = prefix.lastIndexOf('/') + 1;
+    const folder = new StoreFolder(store, prefix.slice(0, at), uri, false);
+    const file = await folder.describe(prefix.slice(at)).catch((error: unknown) => {
+      if (isAmalgamError(error) && error.code === 'not_found') return null;
+      throw error;
+    });
+    if (file !== null) return singleFile(folder, file);
+  }
+  const { objects } = await store.list(prefix === '' ? '' : `${prefix}/`, { limit: 1 });
+  if (objects.length > 0) return storeFolder(store, prefix, uri, { skipHidden: true });
+  if (prefix !== '' && (await store.head(prefix)) !== null) throw wrongKind(uri);
+  throw new AmalgamError('not_found', `${uri}: is not there`);
+}
+
+/** The allowed folders without symbolic links; those that do not exist here allow nothing. */
+async function realRoots(files: readonly string[]): Promise<string[]> {
+  const roots = await Promise.all(files.map((root) => realpath(root).catch(() => null)));
+  return roots.filter((root) => root !== null);
+}
+
+/** By whole segments: `models` does not allow `models-private`. */
+function isBelow(root: string, prefix: string): boolean {
+  return root === '' || prefix === root || prefix.startsWith(`${root}/`);
+}
+
+function wrongKind(uri: string): AmalgamError {
+  return new AmalgamError('invalid_checkpoint', `${uri}: must be a folder or one ${FILE_SUFFIX} file`);
+}
