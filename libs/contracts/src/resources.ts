@@ -48,6 +48,7 @@ export const TensorInfo = Type.Object({
   shape: Type.Array(Type.Integer({ minimum: 0 })),
   bytes: Bytes,
   file: Type.String(),
+  begin: Type.Integer({ minimum: 0, description: 'Offset of its first byte in the file' }),
 });
 export type TensorInfo = Static<typeof TensorInfo>;
 

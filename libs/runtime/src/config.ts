@@ -1,0 +1,174 @@
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { AmalgamError } from '@amalgam/contracts';
+import type { QueueConfig } from '@amalgam/queue';
+import { type AllowedRoots, parseAllowedRoots, type S3Connection, type StoreConfig } from '@amalgam/storage';
+import { LOG_LEVELS, type LogLevel } from '@amalgam/telemetry';
+import type { WebhookPolicy } from '@amalgam/webhooks';
+
+/** Every setting of the service. docs/configuration.md lists the variables; this file is the only one that reads them. */
+export interface Config {
+  /** Folder for what has no server of its own: database, objects, cache, keys. */
+  home: string;
+  host: string;
+  /** 0 lets the system choose. */
+  port: number;
+  /** Where clients reach the API; in links and Location headers. */
+  publicUrl: string;
+  /** Null: an embedded server below `home`, started by `amalgam serve`. */
+  databaseUrl: string | null;
+  /** Null: the queue lives in the database. */
+  redisUrl: string | null;
+  s3: (S3Connection & { bucket: string; publicEndpoint?: string }) | null;
+  allowedRoots: AllowedRoots;
+  webhooks: WebhookPolicy;
+  /** 32 bytes: seals webhook secrets, signs links. */
+  secretKey: Buffer;
+  bodyLimitBytes: number;
+  /** Requests a minute for one key. */
+  rateLimit: number;
+  worker: {
+    memoryBytes: number;
+    /** Undefined: one per core. */
+    threads: number | undefined;
+    concurrency: number;
+    cacheBytes: number;
+    heartbeatMs: number;
+    /** A worker that is silent for longer has lost its merges. */
+    staleMs: number;
+  };
+  logLevel: LogLevel;
+  logPretty: boolean;
+}
+
+type Env = Record<string, string | undefined>;
+
+/**
+ * Reads the settings. The secret key is made and kept in `home` when none is given.
+ *
+ * @throws AmalgamError `invalid_request` naming the variable and the rule.
+ */
+export function loadConfig(env: Env = process.env): Config {
+  const home = resolve(env['AMALGAM_HOME'] ?? '.amalgam');
+  const host = env['AMALGAM_HOST'] ?? '127.0.0.1';
+  const port = integer(env, 'AMALGAM_PORT', 8080, 0, 65535);
+  return {
+    home,
+    host,
+    port,
+    publicUrl: (env['AMALGAM_PUBLIC_URL'] ?? `http://${host === '0.0.0.0' ? '127.0.0.1' : host}:${port}`).replace(
+      /\/+$/,
+      '',
+    ),
+    databaseUrl: env['DATABASE_URL'] || null,
+    redisUrl: env['REDIS_URL'] || null,
+    s3: s3(env),
+    allowedRoots: parseAllowedRoots(env['AMALGAM_ALLOWED_ROOTS'] ?? ''),
+    webhooks: {
+      allowHttp: flag(env, 'AMALGAM_WEBHOOK_ALLOW_HTTP'),
+      allowedPrivate: list(env['AMALGAM_WEBHOOK_ALLOW_PRIVATE']),
+    },
+    secretKey: secretKey(env, home),
+    bodyLimitBytes: integer(env, 'AMALGAM_BODY_LIMIT_BYTES', 1 << 20, 1024),
+    rateLimit: integer(env, 'AMALGAM_RATE_LIMIT', 6000, 1),
+    worker: {
+      memoryBytes: integer(env, 'AMALGAM_MEMORY_BYTES', 512_000_000, 1),
+      threads: env['AMALGAM_THREADS'] === undefined ? undefined : integer(env, 'AMALGAM_THREADS', 0, 1, 1024),
+      concurrency: integer(env, 'AMALGAM_CONCURRENCY', 1, 1, 64),
+      cacheBytes: integer(env, 'AMALGAM_CACHE_BYTES', 50_000_000_000, 1),
+      heartbeatMs: integer(env, 'AMALGAM_HEARTBEAT_MS', 2000, 50),
+      staleMs: integer(env, 'AMALGAM_STALE_MS', 15_000, 200),
+    },
+    logLevel: oneOf(env, 'AMALGAM_LOG_LEVEL', LOG_LEVELS, 'info'),
+    logPretty: flag(env, 'AMALGAM_LOG_PRETTY'),
+  };
+}
+
+/** Which object store the settings name. */
+export function storeConfig(config: Config): StoreConfig {
+  if (config.s3 !== null) return { kind: 's3', ...config.s3 };
+  return {
+    kind: 'file',
+    root: join(config.home, 'objects'),
+    baseUrl: config.publicUrl,
+    secret: config.secretKey.toString('hex'),
+  };
+}
+
+/** Which server carries the queue, given the database's address. */
+export function queueConfig(config: Config, databaseUrl: string): QueueConfig {
+  return config.redisUrl === null ? { kind: 'postgres', url: databaseUrl } : { kind: 'redis', url: config.redisUrl };
+}
+
+function s3(env: Env): Config['s3'] {
+  const bucket = env['S3_BUCKET'];
+  const endpoint = env['S3_ENDPOINT'];
+  if (bucket === undefined) {
+    if (endpoint !== undefined) throw wrong('S3_BUCKET', 'is needed with S3_ENDPOINT');
+    return null;
+  }
+  const accessKeyId = env['AWS_ACCESS_KEY_ID'];
+  const secretAccessKey = env['AWS_SECRET_ACCESS_KEY'];
+  const publicEndpoint = env['S3_PUBLIC_ENDPOINT'];
+  return {
+    bucket,
+    region: env['AWS_REGION'] ?? 'us-east-1',
+    ...(endpoint === undefined ? {} : { endpoint }),
+    ...(publicEndpoint === undefined ? {} : { publicEndpoint }),
+    ...(accessKeyId === undefined || secretAccessKey === undefined ? {} : { accessKeyId, secretAccessKey }),
+  };
+}
+
+function secretKey(env: Env, home: string): Buffer {
+  const given = env['AMALGAM_SECRET_KEY'];
+  if (given !== undefined) {
+    if (!/^[0-9a-f]{64}$/i.test(given)) throw wrong('AMALGAM_SECRET_KEY', 'must be 64 hexadecimal digits (32 bytes)');
+    return Buffer.from(given, 'hex');
+  }
+  const file = join(home, 'secret.key');
+  mkdirSync(home, { recursive: true });
+  try {
+    // Exclusive creation: of several processes that start at once, one makes the key and the others read it.
+    writeFileSync(file, randomBytes(32).toString('hex'), { flag: 'wx', mode: 0o600 });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+  }
+  return Buffer.from(readFileSync(file, 'utf8').trim(), 'hex');
+}
+
+function integer(env: Env, name: string, fallback: number, least: number, most = Number.MAX_SAFE_INTEGER): number {
+  const text = env[name];
+  if (text === undefined || text === '') return fallback;
+  const value = Number(text);
+  if (!Number.isSafeInteger(value) || value < least || value > most) {
+    throw wrong(name, `must be an integer from ${least} to ${most}, not "${text}"`);
+  }
+  return value;
+}
+
+function flag(env: Env, name: string): boolean {
+  const text = env[name] ?? '';
+  if (['', '0', 'false'].includes(text)) return false;
+  if (['1', 'true'].includes(text)) return true;
+  throw wrong(name, `must be true or false, not "${text}"`);
+}
+
+function list(text: string | undefined): string[] {
+  return (text ?? '')
+    .split(',')
+    .map((part) => part.trim())
+    .filter((part) => part !== '');
+}
+
+function oneOf<T extends string>(env: Env, name: string, allowed: readonly T[], fallback: T): T {
+  const text = env[name];
+  if (text === undefined || text === '') return fallback;
+  const found = allowed.find((value) => value === text);
+  if (found === undefined) throw wrong(name, `must be one of ${allowed.join(', ')}, not "${text}"`);
+  return found;
+}
+
+function wrong(name: string, rule: string): AmalgamError {
+  return new AmalgamError('invalid_request', `${name} ${rule}`);
+}

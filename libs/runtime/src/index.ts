@@ -1,0 +1,12 @@
+export {
+  checkpointPrefix,
+  describeFolder,
+  findInputs,
+  openCheckpoint,
+  type RecipeInputs,
+  resultPrefix,
+  shortName,
+  toContents,
+} from './checkpoints.js';
+export { type Config, loadConfig, queueConfig, storeConfig } from './config.js';
+export { openParts, type Parts } from './parts.js';
