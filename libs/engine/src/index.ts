@@ -1,3 +1,4 @@
+export { type ArtifactOptions, type RecipeFile, writeArtifacts } from './artifacts.js';
 export { type ExecuteOptions, type ExecuteResult, executeMerge } from './execute.js';
 export { DEFAULT_MEMORY_BYTES } from './memory.js';
 export { describePlan, planMerge } from './plan.js';
