@@ -18,6 +18,11 @@ const IN_FLIGHT = 4;
 const IN_FLIGHT_BYTES = 256 * 1024 * 1024;
 const CONFLICT_TRIES = 5;
 const UPLOAD_TRIES = 3;
+/**
+ * How long parts that are on their way may take when the upload is given up, before their connections are cut. A part
+ * that the server still works on when it is told to abort can stay there for good (S3's documentation warns of that).
+ */
+const DRAIN_MS = 3_000;
 const TOKEN = 'amalgam-write';
 
 export interface Upload extends S3Place {
@@ -91,10 +96,11 @@ export function conflict(upload: Upload): AmalgamError {
 }
 
 async function begin(upload: Upload, token: string): Promise<string> {
+  upload.signal?.throwIfAborted();
   try {
     const { UploadId } = await upload.client.send(
+      // Not to be aborted: an upload whose id never arrives is one that nobody can abort.
       new CreateMultipartUploadCommand({ ...target(upload), ...described(upload, token) }),
-      { abortSignal: upload.signal },
     );
     if (UploadId === undefined) throw new AmalgamError('storage_error', `${upload.name}: the server gave no upload id`);
     return UploadId;
@@ -104,8 +110,12 @@ async function begin(upload: Upload, token: string): Promise<string> {
 }
 
 async function sendParts(upload: Upload, uploadId: string, parts: AsyncIterable<Uint8Array>): Promise<CompletedPart[]> {
-  const stop = new AbortController();
-  const abortSignal = upload.signal === undefined ? stop.signal : AbortSignal.any([upload.signal, stop.signal]);
+  const cut = new AbortController();
+  let drain: NodeJS.Timeout | undefined;
+  const stop = (): void => {
+    drain ??= setTimeout(() => cut.abort(), DRAIN_MS);
+  };
+  upload.signal?.addEventListener('abort', stop, { once: true });
   const done: CompletedPart[] = [];
   const running = new Set<Promise<void>>();
   const failures: unknown[] = [];
@@ -113,11 +123,11 @@ async function sendParts(upload: Upload, uploadId: string, parts: AsyncIterable<
   const send = async (number: number, body: Uint8Array): Promise<void> => {
     const { ETag } = await upload.client.send(
       new UploadPartCommand({ ...target(upload), UploadId: uploadId, PartNumber: number, Body: body }),
-      { abortSignal },
+      { abortSignal: cut.signal },
     );
     done.push({ PartNumber: number, ETag });
     bytes += body.byteLength;
-    upload.onProgress?.(bytes);
+    if (upload.signal?.aborted !== true) upload.onProgress?.(bytes);
   };
   try {
     let number = 0;
@@ -127,7 +137,7 @@ async function sendParts(upload: Upload, uploadId: string, parts: AsyncIterable<
       const task = send(++number, body)
         .catch((error) => {
           failures.push(s3Error(error, upload, upload.signal));
-          stop.abort();
+          stop();
         })
         .finally(() => running.delete(task));
       running.add(task);
@@ -137,16 +147,20 @@ async function sendParts(upload: Upload, uploadId: string, parts: AsyncIterable<
     await Promise.all(running);
   } catch (error) {
     failures.push(upload.signal?.aborted ? upload.signal.reason : error);
-    stop.abort();
-    // A part that arrives after the abort would stay on the server.
+    stop();
     await Promise.all(running);
+  } finally {
+    clearTimeout(drain);
+    upload.signal?.removeEventListener('abort', stop);
   }
   if (failures.length > 0) throw failures[0];
   return done.sort((a, b) => (a.PartNumber ?? 0) - (b.PartNumber ?? 0));
 }
 
 async function complete(upload: Upload, uploadId: string, parts: CompletedPart[], token: string): Promise<void> {
+  upload.signal?.throwIfAborted();
   try {
+    // Not to be aborted: an answer that is not waited for leaves it open whether the object is there.
     await upload.client.send(
       new CompleteMultipartUploadCommand({
         ...target(upload),
@@ -154,7 +168,6 @@ async function complete(upload: Upload, uploadId: string, parts: CompletedPart[]
         UploadId: uploadId,
         MultipartUpload: { Parts: parts },
       }),
-      { abortSignal: upload.signal },
     );
   } catch (error) {
     if (await isOurs(upload, error, token)) return;
