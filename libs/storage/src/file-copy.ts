@@ -6,6 +6,8 @@ import { AmalgamError } from '@amalgam/contracts';
 import { fileError } from './file-errors.js';
 import type { TransferOptions } from './port.js';
 
+/** One call to the operating system moves less than 2 GiB. */
+const MAX_CALL_BYTES = 2 ** 30;
 const CHUNK_BYTES = 4 * 1024 * 1024;
 
 /** Size and version of a file; `etag` is its size and its modification time in nanoseconds, both in hex. */
@@ -29,12 +31,12 @@ export function versionOf(stat: { size: bigint; mtimeNs: bigint }): FileVersion 
   };
 }
 
-/** Reads exactly `length` bytes, or returns null when the file ends before. */
+/** Reads exactly `length` bytes, into an ArrayBuffer of their own, or returns null when the file ends before. */
 export async function readExactly(file: FileHandle, offset: number, length: number): Promise<Uint8Array | null> {
   const bytes = Buffer.allocUnsafeSlow(length);
   let done = 0;
   while (done < length) {
-    const { bytesRead } = await file.read(bytes, done, length - done, offset + done);
+    const { bytesRead } = await file.read(bytes, done, Math.min(MAX_CALL_BYTES, length - done), offset + done);
     if (bytesRead === 0) return null;
     done += bytesRead;
   }
@@ -45,7 +47,12 @@ export async function readExactly(file: FileHandle, offset: number, length: numb
 export async function writeExactly(file: FileHandle, bytes: Uint8Array, offset: number): Promise<void> {
   let done = 0;
   while (done < bytes.byteLength) {
-    const { bytesWritten } = await file.write(bytes, done, bytes.byteLength - done, offset + done);
+    const { bytesWritten } = await file.write(
+      bytes,
+      done,
+      Math.min(MAX_CALL_BYTES, bytes.byteLength - done),
+      offset + done,
+    );
     done += bytesWritten;
   }
 }

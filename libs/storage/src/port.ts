@@ -90,7 +90,7 @@ export interface ObjectStore {
   head(key: string): Promise<ObjectInfo | null>;
 
   /**
-   * Exactly `length` bytes from `offset`.
+   * Exactly `length` bytes from `offset`, in an ArrayBuffer of their own: any typed array may be laid over it.
    * @throws not_found; checkpoint_changed when the etag differs; storage_error, also when the range ends past the object
    */
   read(key: string, offset: number, length: number, options?: ReadOptions): Promise<Uint8Array>;

@@ -71,12 +71,11 @@ export async function getRange(
       throw pastEnd(whereOf(object), offset, length, totalOf(response));
     }
     try {
-      const bytes = await response.Body?.transformToByteArray();
-      if (bytes?.byteLength === length) return bytes;
+      return await collect(response.Body, length);
     } catch (error) {
+      destroyBody(response);
       if (options.signal?.aborted || tries >= BODY_TRIES) throw s3Error(error, object, options.signal);
     }
-    if (tries >= BODY_TRIES) throw s3Error(new Error('IncompleteBody'), object, options.signal);
     await sleep(50 * 2 ** tries);
   }
 }
@@ -194,6 +193,20 @@ async function* checked(
   } finally {
     signal?.removeEventListener('abort', abort);
   }
+}
+
+/** All of a body, in an ArrayBuffer of its own. */
+async function collect(body: unknown, length: number): Promise<Uint8Array> {
+  if (!(body instanceof Readable)) throw new Error('NoBody');
+  const bytes = new Uint8Array(length);
+  let done = 0;
+  for await (const chunk of body as AsyncIterable<Uint8Array>) {
+    if (done + chunk.byteLength > length) throw new Error('BodyTooLong');
+    bytes.set(chunk, done);
+    done += chunk.byteLength;
+  }
+  if (done !== length) throw new Error('IncompleteBody');
+  return bytes;
 }
 
 function destroyBody(response: GetObjectCommandOutput | null): void {
