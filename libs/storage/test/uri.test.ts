@@ -1,6 +1,7 @@
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type AllowedRoots, FileStore, openUri, parseAllowedRoots, resolveUri, storeFolder } from '../src/index.js';
 import { expectError, tempFolder } from './helpers.js';
@@ -210,6 +211,8 @@ describe('file URIs', () => {
     await folder.list();
     const source = folder.source('model.safetensors');
     expect(Buffer.from(await source.read(0, 6)).toString()).toBe('before');
+    // The kernel's clock for files moves in steps of some milliseconds.
+    await sleep(20);
     await writeFile(join(path, 'new'), 'after!');
     await rename(join(path, 'new'), join(path, 'model.safetensors'));
     await expectError('checkpoint_changed', source.read(0, 6), 'model.safetensors');
