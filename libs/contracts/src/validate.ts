@@ -7,8 +7,15 @@ import type { FieldError } from './errors.js';
 const addFormats = addFormatsModule as unknown as (ajv: Ajv) => void;
 
 // `verbose` gives each error its schema, which the advice about unknown keys needs.
-// NaN and infinities are refused wherever a number is asked for (strictNumbers is on by default).
-const ajv = new Ajv({ allErrors: true, verbose: true, strict: false, useDefaults: false, coerceTypes: false });
+// NaN and infinities are refused wherever a number is asked for.
+const ajv = new Ajv({
+  allErrors: true,
+  verbose: true,
+  strict: false,
+  strictNumbers: true,
+  useDefaults: false,
+  coerceTypes: false,
+});
 addFormats(ajv);
 
 const compiled = new WeakMap<TSchema, ReturnType<typeof ajv.compile>>();
@@ -31,6 +38,8 @@ export function describeErrors(errors: readonly ErrorObject[], at = ''): FieldEr
   const described: FieldError[] = [];
   const seen = new Set<string>();
   for (const error of errors) {
+    // NaN breaks every bound too; one sentence says it.
+    if (typeof error.data === 'number' && !Number.isFinite(error.data) && error.keyword !== 'type') continue;
     const field = describe(error, at);
     const key = `${field.pointer}\n${field.detail}`;
     if (!seen.has(key)) {

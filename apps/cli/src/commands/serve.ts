@@ -1,0 +1,27 @@
+import { Command } from 'commander';
+import { parseCount, parsePort } from '../options.js';
+import { startService } from '../service.js';
+
+export function serveCommand(): Command {
+  return new Command('serve')
+    .description('Run everything on this machine: database, api, workers. DATABASE_URL, REDIS_URL and S3_* swap parts')
+    .option('--port <port>', 'where the API listens; 0: any free port', parsePort)
+    .option('--host <host>', 'address the API listens on')
+    .option('--workers <n>', 'worker processes', parseCount, 1)
+    .action(async (options: { port?: number; host?: string; workers: number }) => {
+      const service = await startService({
+        env: {
+          ...process.env,
+          ...(options.port === undefined ? {} : { AMALGAM_PORT: String(options.port) }),
+          ...(options.host === undefined ? {} : { AMALGAM_HOST: options.host }),
+        },
+        workers: options.workers,
+        output: 'inherit',
+      });
+      console.log(`amalgam: serving at ${service.url} (documentation at ${service.url}/docs); Ctrl-C stops`);
+      await new Promise<void>((resolve) => {
+        process.once('SIGINT', resolve).once('SIGTERM', resolve);
+      });
+      await service.stop();
+    });
+}

@@ -1,0 +1,47 @@
+import Type from 'typebox';
+import { describe, expect, test } from 'vitest';
+import { CreateMerge, Recipe, suggest, validate } from '../src/index.js';
+
+const problems = (schema: Parameters<typeof validate>[0], value: unknown) => {
+  const result = validate(schema, value);
+  return result.ok ? [] : result.errors;
+};
+
+describe('validate', () => {
+  test('an unknown key names the nearest one, with its pointer', () => {
+    expect(problems(Recipe, { method: 'ties', modles: [], models: [{ model: 'a' }] })).toEqual([
+      { pointer: '/modles', detail: 'unknown key "modles"; did you mean "models"?' },
+    ]);
+    expect(problems(CreateMerge, { recipe: { method: 'ties', models: [{ modle: 'a', model: 'b' }] } })).toEqual([
+      { pointer: '/recipe/models/0/modle', detail: 'unknown key "modle"; did you mean "model"?' },
+    ]);
+  });
+
+  test('every problem is reported at once', () => {
+    const errors = problems(Recipe, { method: 7, models: [], dtype: 'float23', shard_bytes: 1.5 });
+    expect(errors.map((error) => error.pointer).sort()).toEqual(['/dtype', '/method', '/models', '/shard_bytes']);
+    expect(errors.find((error) => error.pointer === '/dtype')?.detail).toContain('did you mean "float32"?');
+  });
+
+  test.each([Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY])('%s is no number', (value) => {
+    expect(problems(Type.Number({ minimum: 0, maximum: 1 }), value)).toEqual([
+      { pointer: '', detail: `must be a finite number, not ${value}` },
+    ]);
+    expect(problems(Type.Integer({ minimum: 0 }), value)).toHaveLength(1);
+  });
+
+  test('nothing is coerced, defaulted or dropped', () => {
+    const value = { method: 'ties', models: [{ model: 'a' }], shard_bytes: '5000' };
+    expect(problems(Recipe, value)).toEqual([{ pointer: '/shard_bytes', detail: 'must be integer, not string' }]);
+    expect(value).toEqual({ method: 'ties', models: [{ model: 'a' }], shard_bytes: '5000' });
+  });
+
+  test('keys in pointers are escaped', () => {
+    expect(problems(Recipe, { method: 'x', models: [{ model: 'a' }], 'a/b~c': 1 })[0]?.pointer).toBe('/a~1b~0c');
+  });
+});
+
+test('suggest names what is near, else what there is', () => {
+  expect(suggest('tise', ['ties', 'linear'])).toBe('; did you mean "ties"?');
+  expect(suggest('frobnicate', ['ties', 'linear'])).toBe('; known: ties, linear');
+});
