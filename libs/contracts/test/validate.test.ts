@@ -18,7 +18,7 @@ describe('validate', () => {
   });
 
   test('every problem is reported at once', () => {
-    const errors = problems(Recipe, { method: 7, models: [], dtype: 'float23', shard_bytes: 1.5 });
+    const errors = problems(Recipe, { method: 7, models: [], dtype: 'float23', shard_bytes: 4000.5 });
     expect(errors.map((error) => error.pointer).sort()).toEqual(['/dtype', '/method', '/models', '/shard_bytes']);
     expect(errors.find((error) => error.pointer === '/dtype')?.detail).toContain('did you mean "float32"?');
   });
