@@ -46,7 +46,7 @@ export function contents(path = 'model.safetensors'): Contents {
     tensors: 1,
     parameters: 4,
     dtypes: { F32: 4 },
-    inventory: [{ name: 'w', dtype: 'F32', shape: [2, 2], bytes: 16, file: path }],
+    inventory: [{ name: 'w', dtype: 'F32', shape: [2, 2], bytes: 16, file: path, begin: 0 }],
   };
 }
 
