@@ -21,7 +21,7 @@ export type { Begun, StoredResponse } from './repositories/idempotency.js';
 export { DEFAULT_MAX_ATTEMPTS } from './repositories/lost.js';
 export type { CreateOptions, MergeFilter, MergeInputRef, NewMerge } from './repositories/merges.js';
 export type { DeliveryPayload, MergePayload, OutboxRow } from './repositories/outbox.js';
-export type { Released } from './repositories/reconciler.js';
+export type { Released, ResultOwner } from './repositories/reconciler.js';
 export type { NewShard, Shard } from './repositories/shards.js';
 export type { WorkerInfo } from './repositories/workers.js';
 export { type CheckpointRow, toCheckpointResource } from './resources/checkpoint.js';

@@ -211,6 +211,24 @@ describe('release', () => {
     expect(await world.db.attempts.release(attemptId)).toBe(true);
     expect((await shown(id)).state).toBe('canceled');
   });
+
+  it('after trouble gives the merge back as often as was said, and then fails it with the trouble', async () => {
+    const { id } = await makeMerge(world);
+    const error = { code: 'storage_error', detail: 'the store is away' } as const;
+    const first = await claim(id);
+    expect(await world.db.attempts.release(first.attemptId, { error, maxAttempts: 2 })).toBe(true);
+    expect(await shown(id)).toMatchObject({ state: 'queued', error: null, attempts: [{ state: 'failed', error }] });
+    const second = await claim(id);
+    expect(await world.db.attempts.release(second.attemptId, { error, maxAttempts: 2 })).toBe(true);
+    expect(await shown(id)).toMatchObject({ state: 'failed', error });
+    expect((await world.db.events.listAfter(world.projectId, id)).map(({ data }) => data)).toMatchObject([
+      { reason: 'created' },
+      { attempt: 1 },
+      { reason: 'attempt_failed', attempt: 1, error },
+      { attempt: 2 },
+      { attempt: 2, error },
+    ]);
+  });
 });
 
 describe('shards', () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { toMergeResource } from '../src/index.js';
-import { eventTypes, makeMerge, range, STALE, silence, useWorld } from './fixtures.js';
+import { eventTypes, makeMerge, RESULT, range, STALE, silence, useWorld } from './fixtures.js';
 
 const world = useWorld();
 
@@ -141,5 +141,57 @@ describe('workers', () => {
     await workers.heartbeat({ ...worker, lanes: ['gpu'], running: [] });
     await workers.remove('h/1');
     expect(await workers.listAlive(10_000)).toEqual([]);
+  });
+});
+
+describe('exclusively', () => {
+  it('lets one process work at a time', async () => {
+    let release = () => {};
+    const held = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    let started = () => {};
+    const running = new Promise<void>((resolve) => {
+      started = resolve;
+    });
+    const first = world.db.reconciler.exclusively(async () => {
+      started();
+      await held;
+    });
+    await running;
+    expect(await world.db.reconciler.exclusively(async () => Promise.reject(new Error('never')))).toBe(false);
+    release();
+    expect(await first).toBe(true);
+    await expect(world.db.reconciler.exclusively(async () => Promise.reject(new Error('inside')))).rejects.toThrow();
+    expect(await world.db.reconciler.exclusively(async () => {})).toBe(true);
+  });
+});
+
+describe('resultOwners', () => {
+  it('tells which objects a result names', async () => {
+    const { reconciler, attempts, checkpoints, control } = world.db;
+    const [active, done] = [await running(), await running()];
+    const { id: canceled } = await makeMerge(world);
+    await control.requestCancel(world.projectId, canceled);
+    const checkpoint = { ...RESULT, storePrefix: `results/${done.id}/plan` };
+    await attempts.finish(done.attemptId, { state: 'succeeded', checkpoint, report: {} });
+    const look = async (ms: number) => {
+      const rows = await reconciler.resultOwners([active.id, done.id, canceled, 'mrg_none'], ms);
+      return rows.sort((a, b) => (a.id < b.id ? -1 : 1)).map(({ settled, storePrefix }) => [settled, storePrefix]);
+    };
+    const kept = `results/${done.id}/plan`;
+    expect(await look(-1000)).toEqual([
+      [false, null],
+      [true, kept],
+      [true, null],
+    ]);
+    expect(await look(60_000)).toEqual([
+      [false, null],
+      [false, kept],
+      [false, null],
+    ]);
+    const result = (await world.db.merges.get(world.projectId, done.id))?.resultCheckpointId ?? '';
+    await checkpoints.softDelete(world.projectId, result);
+    expect((await look(-1000))[1]).toEqual([true, null]);
   });
 });

@@ -149,10 +149,12 @@ export class AttemptRepository {
   }
 
   /**
-   * Gives the merge back to the queue, when a worker shuts down in an orderly way. Counts as no loss. A merge that
-   * the user wants canceled is canceled. False when the attempt is no longer the current one.
+   * Gives the merge back to the queue. Without `failure` because the worker shuts down in an orderly way, which counts
+   * as no loss. With it because something that the merge needs did not work (the object store, say): that counts, and
+   * with the last of `maxAttempts` the merge fails with that error. A merge that the user wants canceled is canceled.
+   * False when the attempt is no longer the current one.
    */
-  async release(attemptId: string): Promise<boolean> {
+  async release(attemptId: string, failure?: { error: PlainError; maxAttempts?: number }): Promise<boolean> {
     return inTransaction(this.context, async (tx) => {
       const current = await lockCurrent(tx, attemptId);
       if (current === null) return false;
@@ -160,13 +162,31 @@ export class AttemptRepository {
       if (merge.cancelRequestedAt !== null) {
         await endAttempt(tx, attemptId, 'canceled');
         await end(tx, merge, { state: 'canceled', data: { attempt: number, reason: 'requested' } });
-      } else {
+      } else if (failure === undefined) {
         await endAttempt(tx, attemptId, 'lost', { code: 'unavailable', detail: 'the worker was stopped' });
         await requeue(tx, merge, { reason: 'worker_stopped', attempt: number });
+      } else {
+        await failAttempt(tx, { id: attemptId, number }, merge, failure.error, failure.maxAttempts);
       }
       return true;
     });
   }
+}
+
+/** Another attempt may fare better, unless this was the last one. */
+async function failAttempt(
+  tx: Tx,
+  attempt: { id: string; number: number },
+  merge: LockedMerge,
+  error: PlainError,
+  maxAttempts: number = DEFAULT_MAX_ATTEMPTS,
+): Promise<void> {
+  const lost = merge.lostCount + 1;
+  await tx.merge.update({ where: { id: merge.id }, data: { lostCount: lost }, select: { id: true } });
+  await endAttempt(tx, attempt.id, 'failed', error);
+  const data = { attempt: attempt.number, error: { code: error.code, detail: error.detail } };
+  if (lost >= maxAttempts) await end(tx, merge, { state: 'failed', data, error });
+  else await requeue(tx, merge, { reason: 'attempt_failed', ...data });
 }
 
 /** Locks the merge of an attempt; null unless the merge runs and this is its running attempt. */

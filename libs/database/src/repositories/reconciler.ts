@@ -5,12 +5,23 @@ import { enqueueMerge, lockMerge } from '../transitions.js';
 import { DEFAULT_MAX_ATTEMPTS, isStale, loseAttempt } from './lost.js';
 
 const BATCH = 100;
+/** Of the advisory lock; "AMLG" in ASCII. */
+const LOCK_KEY = 0x414d4c47;
 
 /** Ids of merges, by what became of them. */
 export interface Released {
   requeued: string[];
   failed: string[];
   canceled: string[];
+}
+
+/** Where the objects below `results/<id>/` stand. */
+export interface ResultOwner {
+  id: string;
+  /** It ended, or its result was deleted, longer ago than was asked. */
+  settled: boolean;
+  /** Key prefix of the result that users can still reach; null when there is none. */
+  storePrefix: string | null;
 }
 
 /** Steps that put right what a crash or a lost queue left behind. Safe to run from several processes at once. */
@@ -68,5 +79,32 @@ export class ReconcilerRepository {
       await enqueueMerge(tx, merge);
       return true;
     });
+  }
+
+  /** Runs `work` while no other process does; false when one does. Longer than `timeoutMs` the lock is not held. */
+  async exclusively(work: () => Promise<void>, timeoutMs = 300_000): Promise<boolean> {
+    return this.context.prisma.$transaction(
+      async (tx) => {
+        const rows = await tx.$queryRaw<{ locked: boolean }[]>`
+          SELECT pg_try_advisory_xact_lock(${LOCK_KEY}::bigint) AS locked`;
+        if (rows[0]?.locked !== true) return false;
+        await work();
+        return true;
+      },
+      { timeout: timeoutMs },
+    );
+  }
+
+  /** The merges of these ids, for whoever clears away objects that no result names. Ids without a merge are left out. */
+  async resultOwners(ids: readonly string[], settledForMs: number): Promise<ResultOwner[]> {
+    return this.context.prisma.$queryRaw<ResultOwner[]>`
+      SELECT m.id, c.store_prefix AS "storePrefix",
+             m.state IN ('succeeded', 'failed', 'canceled')
+               AND GREATEST(m.finished_at, d.deleted_at)
+                   < clock_timestamp() - ${settledForMs}::float8 * interval '1 millisecond' AS settled
+      FROM merges m
+      LEFT JOIN checkpoints c ON c.id = m.result_checkpoint_id AND c.state <> 'deleted'
+      LEFT JOIN checkpoints d ON d.id = m.result_checkpoint_id
+      WHERE m.id = ANY(${ids}::text[])`;
   }
 }
