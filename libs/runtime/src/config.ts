@@ -37,6 +37,14 @@ export interface Config {
     heartbeatMs: number;
     /** A worker that is silent for longer has lost its merges. */
     staleMs: number;
+    /** How long a merge may go on after the worker was told to stop; then another worker gets it. */
+    graceMs: number;
+    /** Attempts that a merge may lose before it fails. */
+    maxAttempts: number;
+    /** Pause between two rounds of the reconciler. */
+    reconcileMs: number;
+    /** Port of the worker's own GET /metrics; null: none. */
+    metricsPort: number | null;
   };
   logLevel: LogLevel;
   logPretty: boolean;
@@ -79,6 +87,10 @@ export function loadConfig(env: Env = process.env): Config {
       cacheBytes: integer(env, 'AMALGAM_CACHE_BYTES', 50_000_000_000, 1),
       heartbeatMs: integer(env, 'AMALGAM_HEARTBEAT_MS', 2000, 50),
       staleMs: integer(env, 'AMALGAM_STALE_MS', 15_000, 200),
+      graceMs: integer(env, 'AMALGAM_GRACE_MS', 20_000, 0),
+      maxAttempts: integer(env, 'AMALGAM_MAX_ATTEMPTS', 3, 1, 1000),
+      reconcileMs: integer(env, 'AMALGAM_RECONCILE_MS', 3000, 50),
+      metricsPort: env['AMALGAM_METRICS_PORT'] ? integer(env, 'AMALGAM_METRICS_PORT', 0, 0, 65535) : null,
     },
     logLevel: oneOf(env, 'AMALGAM_LOG_LEVEL', LOG_LEVELS, 'info'),
     logPretty: flag(env, 'AMALGAM_LOG_PRETTY'),
