@@ -21,6 +21,8 @@ export interface ExecuteOptions {
   outDir: string;
   /** Compute the SHA-256 of each file; default true. */
   digests?: boolean;
+  /** Input files to compute the SHA-256 of as well, while they are still in the system's cache. */
+  digestInputs?: { input: number; file: string }[];
   /** Stops between chunks; the promise then rejects with `canceled`. */
   signal?: AbortSignal;
   onProgress?(bytesDone: number, bytesTotal: number): void;
@@ -33,6 +35,8 @@ export interface ExecuteOptions {
 export interface ExecuteResult {
   files: WrittenFile[];
   report: Report;
+  /** In the order of `digestInputs`. */
+  inputDigests: string[];
 }
 
 /**
@@ -86,9 +90,16 @@ export async function executeMerge(plan: MergePlan, options: ExecuteOptions): Pr
       handover.catch(() => {});
     }
     await handover;
+    const inputDigests = await lap('digests', () =>
+      Promise.all(
+        (options.digestInputs ?? []).map(({ input, file }) =>
+          run<string>({ kind: 'digest', path: options.pathOf(input, file) }),
+        ),
+      ),
+    );
     report();
     statistics.seconds['total'] = (performance.now() - started) / 1000;
-    return { files, report: buildReport(plan, statistics) };
+    return { files, report: buildReport(plan, statistics), inputDigests };
   } catch (error) {
     cancel();
     throw isNoSpace(error) ? fromPlain(toPlain(error)) : error;

@@ -29,7 +29,7 @@ export class Files {
       if (length === 0) {
         throw new AmalgamError(
           'checkpoint_changed',
-          `${basename(path)} ends at byte ${position + done}, before the end of a tensor: it changed after it was checked`,
+          `${basename(path)} has no byte ${position + done}, which a tensor lies on: it became shorter after it was checked`,
         );
       }
       done += length;
