@@ -4,5 +4,6 @@ export * from './events.js';
 export * from './ids.js';
 export * from './recipe.js';
 export * from './resources.js';
+export * from './service.js';
 export * from './states.js';
 export * from './validate.js';
