@@ -25,6 +25,8 @@ export interface Chunk {
   /** Where a block's output bytes go before they are written. */
   outAt(block: ReadBlock): Pointer;
   outBytes(): Uint8Array;
+  /** Where the raw bytes of a model and of the base are. */
+  rawPair(model: number): { model: Pointer; base: Pointer; n: number };
 }
 
 const COPY_BYTES = 1 << 20;
@@ -77,6 +79,12 @@ export class SpanReader {
     return reducePairwise(leaves);
   }
 
+  /** Are a model and the base both bfloat16, as they mostly are? There are kernels that work on that directly. */
+  isRawPair(span: Span, model: number): boolean {
+    const tensor = this.#job.tensors[span.tensor]!;
+    return tensor.base?.dtype === 'BF16' && tensor.models[model]!.dtype === 'BF16';
+  }
+
   /** Visits the span's chunks in order. `wanted` says which models are read; the base is read when task vectors are. */
   forEachChunk(span: Span, wanted: boolean[] | 'all', visit: (chunk: Chunk) => void): void {
     const tensor = this.#job.tensors[span.tensor]!;
@@ -112,11 +120,11 @@ export class SpanReader {
       },
       outAt: (block) => this.#rawOut + (block.index - start) * outWidth,
       outBytes: () => this.#kernels.bytes(this.#rawOut, count * outWidth),
+      rawPair: (model) => ({ model: this.#rawModels[model]!, base: this.#rawBase, n: count }),
     };
   }
 
   #prepareBlock(tensor: JobTensor, start: number, at: number, n: number, reads: (model: number) => boolean): ReadBlock {
-    const { ops } = this.#kernels;
     let base: Pointer | null = null;
     if (this.#overVectors) base = this.#float32(tensor.base!, this.#rawBase, at, n, this.#base);
     tensor.models.forEach((source, model) => {
@@ -125,7 +133,7 @@ export class SpanReader {
       if (base === null) {
         this.#kernels.widen(source.dtype, this.#rawModels[model]! + at * dtypeBytes(source.dtype), target, n);
       } else {
-        ops.subtract(this.#float32(source, this.#rawModels[model]!, at, n, target), base, target, n);
+        this.#subtract(source, this.#rawModels[model]!, at, n, base, target);
       }
       // Vector kernels that count must find zeros behind the last element.
       if (n % 4 !== 0) this.#kernels.floats(target + n * 4, 4 - (n % 4)).fill(0);
@@ -133,6 +141,12 @@ export class SpanReader {
     const [models, stride] = [this.#models, this.#stride];
     const at4 = (model: number) => models + model * stride;
     return { n, index: start + at, base, models, stride, count: tensor.models.length, at: at4 };
+  }
+
+  #subtract(source: JobSource, raw: Pointer, at: number, n: number, base: Pointer, target: Pointer): void {
+    const { ops } = this.#kernels;
+    if (source.dtype === 'BF16') ops.subtractBF16(raw + at * 2, base, target, n);
+    else ops.subtract(this.#float32(source, raw, at, n, target), base, target, n);
   }
 
   /** float32 values of a raw block: in place when they are float32 already, else widened into `scratch`. */

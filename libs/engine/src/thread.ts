@@ -69,16 +69,26 @@ function scan(spans: Span[], windows: (Window | null)[]): ScanResult {
   });
 
   const above = windows.map(() => 0);
-  const wanted = windows.map((window) => window !== null);
   for (const span of spans) {
+    const isRaw = windows.map((window, model) => window !== null && reader.isRawPair(span, model));
+    const wanted = windows.map((window) => window !== null);
+    const blockwise = windows.some((window, model) => window !== null && !isRaw[model]);
     reader.forEachChunk(span, wanted, (chunk) => {
-      chunk.forEachBlock((block) => {
-        windows.forEach((window, model) => {
-          if (window === null) return;
-          const { low, high, shift } = window;
-          above[model]! += ops.countMagnitudes(block.at(model), block.n, low, high, shift, places[model]!);
-        });
+      windows.forEach((window, model) => {
+        if (window === null || !isRaw[model]) return;
+        const { low, high, shift } = window;
+        const pair = chunk.rawPair(model);
+        above[model]! += ops.countDifferencesBF16(pair.model, pair.base, pair.n, low, high, shift, places[model]!);
       });
+      if (blockwise) {
+        chunk.forEachBlock((block) => {
+          windows.forEach((window, model) => {
+            if (window === null || isRaw[model]) return;
+            const { low, high, shift } = window;
+            above[model]! += ops.countMagnitudes(block.at(model), block.n, low, high, shift, places[model]!);
+          });
+        });
+      }
       advance(chunk.bytesRead);
     });
   }

@@ -13,6 +13,24 @@ export function subtract(a: usize, b: usize, dst: usize, n: i32): void {
   }
 }
 
+/** dst = a - b for raw bfloat16 `a`; the same as widening it first. */
+export function subtractBF16(a: usize, b: usize, dst: usize, n: i32): void {
+  let i = 0;
+  for (; i + 8 <= n; i += 8) {
+    const at = <usize>i << 2;
+    const x = v128.load(a + (<usize>i << 1));
+    const low = i32x4.shl(i32x4.extend_low_i16x8_u(x), 16);
+    const high = i32x4.shl(i32x4.extend_high_i16x8_u(x), 16);
+    v128.store(dst + at, f32x4.sub(low, v128.load(b + at)));
+    v128.store(dst + at, f32x4.sub(high, v128.load(b + at, 16)), 16);
+  }
+  for (; i < n; i++) {
+    const at = <usize>i << 2;
+    const x = reinterpret<f32>((<u32>load<u16>(a + (<usize>i << 1))) << 16);
+    store<f32>(dst + at, x - load<f32>(b + at));
+  }
+}
+
 /** dst = src * factor */
 export function scale(src: usize, factor: f32, dst: usize, n: i32): void {
   const f = f32x4.splat(factor);

@@ -41,6 +41,66 @@ export function countMagnitudes(src: usize, n: i32, low: i32, high: i32, shift: 
   return count;
 }
 
+/**
+ * As countMagnitudes over the differences a - b of raw bfloat16 values, which never leave the registers: the search for a
+ * trim's threshold reads every model once and keeps nothing.
+ */
+export function countDifferencesBF16(
+  a: usize,
+  b: usize,
+  n: i32,
+  low: i32,
+  high: i32,
+  shift: i32,
+  histogram: usize,
+): i32 {
+  const mask = i32x4.splat(MAGNITUDE);
+  const lows = i32x4.splat(low);
+  const highs = i32x4.splat(high);
+  let above = i32x4.splat(0);
+  let i = 0;
+  for (; i + 8 <= n; i += 8) {
+    const x = v128.load(a + (<usize>i << 1));
+    const y = v128.load(b + (<usize>i << 1));
+    const p = v128.and(
+      f32x4.sub(i32x4.shl(i32x4.extend_low_i16x8_u(x), 16), i32x4.shl(i32x4.extend_low_i16x8_u(y), 16)),
+      mask,
+    );
+    const q = v128.and(
+      f32x4.sub(i32x4.shl(i32x4.extend_high_i16x8_u(x), 16), i32x4.shl(i32x4.extend_high_i16x8_u(y), 16)),
+      mask,
+    );
+    const pHigh = i32x4.ge_s(p, highs);
+    const qHigh = i32x4.ge_s(q, highs);
+    above = i32x4.sub(above, i32x4.add(pHigh, qHigh));
+    const pIn = v128.andnot(i32x4.ge_s(p, lows), pHigh);
+    const qIn = v128.andnot(i32x4.ge_s(q, lows), qHigh);
+    if (v128.any_true(v128.or(pIn, qIn))) {
+      let bits = i32x4.bitmask(pIn) | (i32x4.bitmask(qIn) << 4);
+      while (bits != 0) {
+        const lane = <usize>ctz(bits);
+        bits &= bits - 1;
+        addKey(differenceKey(a, b, i + <i32>lane), low, shift, histogram);
+      }
+    }
+  }
+  let count =
+    i32x4.extract_lane(above, 0) + i32x4.extract_lane(above, 1) + i32x4.extract_lane(above, 2) + i32x4.extract_lane(above, 3);
+  for (; i < n; i++) {
+    const key = differenceKey(a, b, i);
+    if (key >= high) count++;
+    else if (key >= low) addKey(key, low, shift, histogram);
+  }
+  return count;
+}
+
+@inline
+function differenceKey(a: usize, b: usize, i: i32): i32 {
+  const x = reinterpret<f32>((<u32>load<u16>(a + (<usize>i << 1))) << 16);
+  const y = reinterpret<f32>((<u32>load<u16>(b + (<usize>i << 1))) << 16);
+  return reinterpret<i32>(x - y) & MAGNITUDE;
+}
+
 @inline
 function addKey(key: i32, low: i32, shift: i32, histogram: usize): void {
   const bin = histogram + (<usize>((key - low) >>> shift) << 2);

@@ -25,12 +25,22 @@ interface Exports {
   narrowF8E4M3(src: Pointer, dst: Pointer, n: number): void;
   narrowF8E5M2(src: Pointer, dst: Pointer, n: number): void;
   subtract(a: Pointer, b: Pointer, dst: Pointer, n: number): void;
+  subtractBF16(a: Pointer, b: Pointer, dst: Pointer, n: number): void;
   scale(src: Pointer, factor: number, dst: Pointer, n: number): void;
   accumulate(src: Pointer, factor: number, dst: Pointer, n: number): void;
   divide(src: Pointer, divisor: number, dst: Pointer, n: number): void;
   addScaled(base: Pointer, delta: Pointer, factor: number, dst: Pointer, n: number): void;
   sumSquares(src: Pointer, n: number): number;
   countMagnitudes(src: Pointer, n: number, low: number, high: number, shift: number, histogram: Pointer): number;
+  countDifferencesBF16(
+    a: Pointer,
+    b: Pointer,
+    n: number,
+    low: number,
+    high: number,
+    shift: number,
+    histogram: Pointer,
+  ): number;
   countEqual(src: Pointer, n: number, key: number): number;
   findEqual(src: Pointer, n: number, key: number, nth: number): number;
   trim(data: Pointer, n: number, bar: number): number;

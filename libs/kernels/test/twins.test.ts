@@ -181,6 +181,45 @@ describe('arithmetic is bit-equal to its twins', () => {
   });
 });
 
+describe('kernels over raw bfloat16 equal widening first', () => {
+  test('subtractBF16 and countDifferencesBF16', () => {
+    const half = fc.oneof(fc.nat(0xffff), fc.constantFrom(0, 0x8000, 0x7f80, 0xff80, 0x7fc0, 0x3f80, 0xbf80, 1));
+    const pairs = fc.array(fc.tuple(half, half), { maxLength: 300 });
+    fc.assert(
+      fc.property(pairs, fc.nat(0x7fffffff), fc.nat(0x7fffffff), (list, k1, k2) => {
+        const n = list.length;
+        const [x, y] = [0, 1].map((side) => Uint16Array.from(list, (pair) => pair[side]!)) as [
+          Uint16Array,
+          Uint16Array,
+        ];
+        const [wideX, wideY] = [x, y].map((src) => {
+          const wide = new Uint32Array(n);
+          convert.widenBF16(src, wide);
+          return wide;
+        }) as [Uint32Array, Uint32Array];
+        const expected = new Float32Array(n);
+        arithmetic.subtract(floats(wideX), floats(wideY), expected);
+        put(a, x);
+        put(b, wideY);
+        ops.subtractBF16(a, b, c, n);
+        expect(canonical(readFloats(c, n))).toEqual(canonical(expected));
+
+        // NaN arithmetic may differ in its payload, and so in its key: compared without.
+        if (expected.some(Number.isNaN)) return;
+        const [low, high] = k1 < k2 ? [k1, k2] : [k2, k1];
+        const shift = Math.max(0, Math.ceil(Math.log2((high - low) / 65536 + 1)));
+        const bins = new Uint32Array(65536);
+        const count = select.countMagnitudes(new Uint32Array(expected.buffer), low, high, shift, bins);
+        put(b, y);
+        kernels.words(histogram, 65536).fill(0);
+        expect(ops.countDifferencesBF16(a, b, n, low, high, shift, histogram)).toBe(count);
+        expect(kernels.words(histogram, 65536).every((bin, i) => bin === bins[i])).toBe(true);
+      }),
+      { numRuns: 300 },
+    );
+  });
+});
+
 describe('selection is equal to its twins', () => {
   const key = fc.oneof(word, plain).map((bits) => bits & 0x7fffffff);
 

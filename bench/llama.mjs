@@ -1,0 +1,92 @@
+// Writes checkpoints shaped like a Llama of about 0.7 billion parameters (hidden 1536, MLP 6144, 16 layers, vocabulary
+// 32000), bfloat16, with values like real weights': a base of deviation 0.02 and fine-tunes that differ by about 0.001.
+import { closeSync, mkdirSync, openSync, statSync, writeFileSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { Kernels } from '@amalgam/kernels';
+import { encodeHeader } from '@amalgam/tensors';
+
+export const LLAMA = { hidden: 1536, mlp: 6144, layers: 16, vocabulary: 32000 };
+
+export function llamaTensors({ hidden, mlp, layers, vocabulary } = LLAMA) {
+  const tensors = [['model.embed_tokens.weight', [vocabulary, hidden]]];
+  for (let i = 0; i < layers; i++) {
+    const block = `model.layers.${i}`;
+    for (const name of ['q', 'k', 'v', 'o']) tensors.push([`${block}.self_attn.${name}_proj.weight`, [hidden, hidden]]);
+    tensors.push([`${block}.mlp.gate_proj.weight`, [mlp, hidden]], [`${block}.mlp.up_proj.weight`, [mlp, hidden]]);
+    tensors.push([`${block}.mlp.down_proj.weight`, [hidden, mlp]]);
+    tensors.push([`${block}.input_layernorm.weight`, [hidden]], [`${block}.post_attention_layernorm.weight`, [hidden]]);
+  }
+  tensors.push(['model.norm.weight', [hidden]], ['lm_head.weight', [vocabulary, hidden]]);
+  return tensors.map(([name, shape]) => ({ name, dtype: 'BF16', shape }));
+}
+
+const PERIOD = 1 << 20;
+const kernels = new Kernels();
+const floats = kernels.allocate(PERIOD * 4);
+const halves = kernels.allocate(PERIOD * 2);
+
+function toBf16(values) {
+  kernels.floats(floats, values.length).set(values);
+  kernels.narrow('BF16', floats, halves, values.length);
+  return kernels.bytes(halves, values.length * 2);
+}
+
+/** A long run of normal deviates; tensors take stretches of it, so that a gigabyte is made in seconds. */
+function deviates(seed, scale) {
+  let state = seed >>> 0;
+  const uniform = () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return (state + 0.5) / 2 ** 32;
+  };
+  const values = new Float32Array(PERIOD);
+  for (let i = 0; i < PERIOD; i++)
+    values[i] = scale * Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform());
+  return values;
+}
+
+/** Makes base, a and b below `dir` unless they are there, and returns their folders. */
+export function makeLlamas(dir, shape = LLAMA, names = ['base', 'a', 'b']) {
+  const tensors = llamaTensors(shape);
+  const { header, begins, fileBytes } = encodeHeader(tensors, { format: 'pt' });
+  const base = deviates(1, 0.02);
+  return names.map((name, model) => {
+    const folder = join(dir, name);
+    const file = join(folder, 'model.safetensors');
+    if (statSync(file, { throwIfNoEntry: false })?.size === fileBytes) return folder;
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, 'config.json'), JSON.stringify(config(shape)));
+    const delta = model === 0 ? null : deviates(100 + model, 0.001);
+    const fd = openSync(file, 'w');
+    writeSync(fd, header);
+    tensors.forEach(({ shape: dims }, t) => {
+      const elements = dims.reduce((n, size) => n * size, 1);
+      // Every tensor starts elsewhere in the run, and the task vector elsewhere again.
+      const at = (t * 7919) % PERIOD;
+      for (let done = 0; done < elements; ) {
+        const start = (at + done) % PERIOD;
+        const count = Math.min(PERIOD - start, elements - done);
+        const values = base.slice(start, start + count);
+        if (delta !== null) for (let i = 0; i < count; i++) values[i] += delta[(start * 3 + i * 5 + t) & (PERIOD - 1)];
+        writeSync(fd, toBf16(values), 0, count * 2, begins[t] + done * 2);
+        done += count;
+      }
+    });
+    closeSync(fd);
+    return folder;
+  });
+}
+
+function config({ hidden, mlp, layers, vocabulary }) {
+  return {
+    architectures: ['LlamaForCausalLM'],
+    model_type: 'llama',
+    hidden_size: hidden,
+    intermediate_size: mlp,
+    num_hidden_layers: layers,
+    num_attention_heads: 12,
+    num_key_value_heads: 12,
+    vocab_size: vocabulary,
+    torch_dtype: 'bfloat16',
+    tie_word_embeddings: false,
+  };
+}
