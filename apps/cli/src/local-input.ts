@@ -1,8 +1,7 @@
 import { realpath, stat } from 'node:fs/promises';
 import { basename, extname, join, resolve } from 'node:path';
 import { AmalgamError, type Recipe } from '@amalgam/contracts';
-import type { ModelInput } from '@amalgam/engine';
-import { shortName } from '@amalgam/runtime';
+import { type ModelInput, shortName } from '@amalgam/engine';
 import { describeCheckpoint, localFileFolder, localFolder, type ReadableFolder } from '@amalgam/tensors';
 
 /** A checkpoint on this machine: a folder, or one safetensors file. */

@@ -3,4 +3,5 @@ export { type ExecuteOptions, type ExecuteResult, executeMerge } from './execute
 export { DEFAULT_MEMORY_BYTES } from './memory.js';
 export { describePlan, planMerge } from './plan.js';
 export type { TensorStatistics } from './report.js';
+export { shortName } from './short-name.js';
 export type { MergePlan, ModelInput, PlanOptions, WrittenFile } from './types.js';

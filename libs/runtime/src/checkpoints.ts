@@ -1,6 +1,6 @@
 import { AmalgamError, type FieldError, type Recipe } from '@amalgam/contracts';
 import type { CheckpointRow, Contents, MergeInputRef } from '@amalgam/database';
-import type { ModelInput } from '@amalgam/engine';
+import { type ModelInput, shortName } from '@amalgam/engine';
 import { type FolderView, resolveUri, storeFolder } from '@amalgam/storage';
 import { type CheckpointDescription, checkpointFromInventory, describeCheckpoint } from '@amalgam/tensors';
 import type { Config } from './config.js';
@@ -128,12 +128,6 @@ async function toInput(
     name: name ?? shortName(row.name),
     checkpoint: checkpointFromInventory(files, inventory, row.name),
   };
-}
-
-/** A name that may be a file's. */
-export function shortName(name: string): string {
-  const safe = name.replaceAll(/[^A-Za-z0-9._-]+/g, '-').replace(/^[^A-Za-z0-9]+/, '');
-  return safe.slice(0, 100) || 'model';
 }
 
 function refusal(code: 'not_found' | 'checkpoint_not_ready', errors: FieldError[]): AmalgamError {

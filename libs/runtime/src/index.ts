@@ -5,7 +5,6 @@ export {
   openCheckpoint,
   type RecipeInputs,
   resultPrefix,
-  shortName,
   toContents,
 } from './checkpoints.js';
 export { type Config, loadConfig, queueConfig, storeConfig } from './config.js';

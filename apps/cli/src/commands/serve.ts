@@ -1,6 +1,5 @@
 import { Command } from 'commander';
 import { parseCount, parsePort } from '../options.js';
-import { startService } from '../service.js';
 
 export function serveCommand(): Command {
   return new Command('serve')
@@ -9,6 +8,8 @@ export function serveCommand(): Command {
     .option('--host <host>', 'address the API listens on')
     .option('--workers <n>', 'worker processes', parseCount, 1)
     .action(async (options: { port?: number; host?: string; workers: number }) => {
+      // Loaded here, so that the other commands start without database, queue and object store.
+      const { startService } = await import('../service.js');
       const service = await startService({
         env: {
           ...process.env,
