@@ -1,0 +1,98 @@
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { AmalgamError, type Report } from '@amalgam/contracts';
+import type { Contents } from '@amalgam/database';
+import { type WrittenFile, writeArtifacts } from '@amalgam/engine';
+import { describeFolder } from '@amalgam/runtime';
+import { storeFolder } from '@amalgam/storage';
+import type { WorkerContext } from '../context.js';
+import type { Lease } from '../lease.js';
+import { patiently } from '../patience.js';
+import { verifyInputs } from './inputs.js';
+import type { Merged } from './merging.js';
+import type { Planned } from './planning.js';
+import type { ProgressReporter } from './progress.js';
+import { putOrAdopt } from './result-objects.js';
+
+/**
+ * Stores what a result has besides weights, reads the result back, and ends the merge: the row that names the objects
+ * is the last thing written.
+ */
+export async function publishStage(
+  context: WorkerContext,
+  planned: Planned,
+  merged: Merged,
+  lease: Lease,
+  progress: ProgressReporter,
+  outDir: string,
+): Promise<void> {
+  const { parts, log } = context;
+  const { plan, rows, prefix, claim } = planned;
+  const { result, digestOf } = merged;
+  const total = plan.bytesRead + plan.bytesWritten;
+  await progress.enter('publishing', total, total);
+  const folders = await verifyInputs(context, plan, rows);
+  await keepInputDigests(context, planned, merged, lease.signal);
+
+  const name = claim.merge.name ?? `${plan.recipe.method} of ${plan.inputs.map((input) => input.name).join(', ')}`;
+  const { planning = 0 } = progress.seconds;
+  result.report.seconds = { planning, ...result.report.seconds };
+  const small = await writeArtifacts(plan, result, { outDir, donor: folders[plan.donor]!, digestOf, name });
+  const stored: WrittenFile[] = [...result.files];
+  let report: Report = result.report;
+  for (const { path } of small) {
+    lease.signal.throwIfAborted();
+    const bytes = await putOrAdopt(parts.store, `${prefix}/${path}`, await readFile(join(outDir, path)));
+    stored.push({ path, bytes: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') });
+    // Times differ between attempts: what is kept must be the file that lies there.
+    if (path === 'report.json') report = JSON.parse(new TextDecoder().decode(bytes)) as Report;
+  }
+
+  const contents = await readBack(context, planned, stored);
+  await progress.finish();
+  lease.signal.throwIfAborted();
+  const finish = () =>
+    parts.database.attempts.finish(lease.attemptId, {
+      state: 'succeeded',
+      checkpoint: { ...contents, name: name.slice(0, 200), storePrefix: prefix, metadata: claim.merge.metadata },
+      report,
+    });
+  if (await patiently(finish, { signal: lease.signal, log, what: 'ending the merge' })) return;
+  lease.lose();
+  lease.signal.throwIfAborted();
+}
+
+/** The inputs were verified after they were read, so the digests are those of what was registered. */
+async function keepInputDigests(
+  { parts, log }: WorkerContext,
+  { plan, rows, claim }: Planned,
+  { digestOf }: Merged,
+  signal: AbortSignal,
+): Promise<void> {
+  for (const [input, { checkpoint }] of plan.inputs.entries()) {
+    for (const path of checkpoint.weightFiles) {
+      const row = rows[input]!;
+      const sha256 = digestOf(input, path);
+      if (sha256 === null || row.files.find((file) => file.path === path)?.sha256 === sha256) continue;
+      const keep = () => parts.database.checkpoints.setFileDigest(claim.merge.projectId, row.id, path, { sha256 });
+      await patiently(keep, { signal, log, what: 'keeping the digest of an input' });
+    }
+  }
+}
+
+/** The result as it lies in the store, from its listing and its headers. */
+async function readBack({ parts }: WorkerContext, { plan, prefix }: Planned, stored: WrittenFile[]): Promise<Contents> {
+  const digests = new Map(stored.map(({ path, sha256 }) => [path, sha256 ?? '']));
+  const contents = await describeFolder(storeFolder(parts.store, prefix, 'the result'), digests);
+  const found = new Map(contents.files.map((file) => [file.path, file.bytes]));
+  for (const { path, bytes } of stored) {
+    if (found.get(path) === bytes) continue;
+    throw new AmalgamError('storage_error', `${path} was stored with ${bytes} bytes and does not lie there now`);
+  }
+  const tensors = plan.merged.length + plan.copied.length;
+  if (contents.tensors !== tensors) {
+    throw new AmalgamError('storage_error', `the stored result has ${contents.tensors} tensors, not ${tensors}`);
+  }
+  return { ...contents, files: contents.files.filter(({ path }) => digests.has(path)) };
+}
