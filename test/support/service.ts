@@ -1,0 +1,47 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { startService } from '@amalgam/cli';
+import { loadConfig } from '@amalgam/runtime';
+
+export interface TestService {
+  url: string;
+  apiKey: string;
+  /** The settings' home; its folder goes with `stop`. */
+  home: string;
+  workers(): number[];
+  stop(): Promise<void>;
+}
+
+/**
+ * The whole service as `amalgam serve` runs it: embedded PostgreSQL, api and worker processes, files as object store, on free
+ * ports, in a temporary folder.
+ */
+export async function startTestService(env: Record<string, string> = {}, workers = 1): Promise<TestService> {
+  const home = await mkdtemp(join(tmpdir(), 'amalgam-service-'));
+  const keyFile = join(home, 'api-key');
+  const settings = {
+    ...process.env,
+    AMALGAM_HOME: home,
+    AMALGAM_PORT: '0',
+    AMALGAM_KEY_FILE: keyFile,
+    AMALGAM_LOG_LEVEL: 'warn',
+    AMALGAM_WEBHOOK_ALLOW_HTTP: 'true',
+    AMALGAM_WEBHOOK_ALLOW_PRIVATE: '127.0.0.1',
+    AMALGAM_HEARTBEAT_MS: '300',
+    AMALGAM_STALE_MS: '2500',
+    ...env,
+  };
+  loadConfig({ ...settings, AMALGAM_PORT: '1' }); // a wrong setting shows here, not in a child's output
+  const service = await startService({ env: settings, workers, output: 'inherit' });
+  return {
+    url: service.url,
+    apiKey: (await readFile(keyFile, 'utf8')).trim(),
+    home,
+    workers: () => service.pids().workers,
+    stop: async () => {
+      await service.stop();
+      await rm(home, { recursive: true, force: true });
+    },
+  };
+}
