@@ -1,1 +1,3 @@
-export {};
+export { type AppOptions, buildApp } from './app.js';
+export { type RunningApi, startApi } from './start.js';
+export type { Api } from './types.js';

@@ -1,0 +1,70 @@
+import { AmalgamError, List, MergeEvent } from '@amalgam/contracts';
+import Type from 'typebox';
+import { projectOf } from '../plugins/auth.js';
+import { streamEvents } from '../services/event-stream.js';
+import type { Api } from '../types.js';
+import { answers, assertId, found, IdParams } from './schemas.js';
+
+export async function mergeEventRoutes(app: Api): Promise<void> {
+  const { database } = app.parts;
+
+  app.get(
+    '/merges/:id/events',
+    {
+      exposeHeadRoute: false,
+      schema: {
+        operationId: 'listMergeEvents',
+        tags: ['merges'],
+        summary: 'Its events, as a list or as a stream',
+        description:
+          'With `Accept: text/event-stream` a stream of server-sent events: first those after `Last-Event-ID` (or `after`), ' +
+          'then new ones, until the merge has ended. `id` is the event’s `seq`, `event` its type, `data` the event. ' +
+          'A client that has everything of an ended merge gets 204.',
+        params: IdParams,
+        querystring: Type.Object(
+          {
+            after: Type.Optional(Type.Integer({ minimum: 0, maximum: 2 ** 31 - 1, description: 'A `seq`; default 0' })),
+            limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000, description: 'Of a list; default 100' })),
+          },
+          { additionalProperties: false },
+        ),
+        response: answers({ 200: List(MergeEvent) }, 'invalid_request', 'not_found'),
+      },
+    },
+    async (request, reply) => {
+      const { id } = request.params;
+      const { after = 0, limit = 100 } = request.query;
+      const projectId = projectOf(request);
+      assertId('merge', id);
+      if (!wantsStream(request.headers.accept)) {
+        // One more than asked for tells whether there are more.
+        const events = await database.events.listAfter(projectId, id, after, Math.min(limit + 1, 1000));
+        const data = events.slice(0, limit);
+        const more = events.length > limit || (limit === 1000 && events.length === 1000);
+        return { data, has_more: more, next_cursor: more ? String(data.at(-1)?.seq ?? after) : null };
+      }
+      const merge = found(await database.merges.get(projectId, id), 'merge', id);
+      const from = lastEventId(request.headers['last-event-id']) ?? after;
+      const services = { database, hub: app.eventHub, timing: app.streamTiming };
+      try {
+        await streamEvents(reply, services, { projectId, mergeId: id, state: merge.state, after: from });
+      } catch (error) {
+        if (!reply.raw.headersSent) throw error;
+        // The stream is cut; the client comes back with the last number that it saw.
+        request.log.warn({ err: error, merge: id }, 'an event stream broke');
+      }
+      return reply;
+    },
+  );
+}
+
+function wantsStream(accept: string | undefined): boolean {
+  return accept !== undefined && /\btext\/event-stream\b/i.test(accept);
+}
+
+function lastEventId(header: string | string[] | undefined): number | undefined {
+  if (header === undefined || header === '') return undefined;
+  if (typeof header === 'string' && /^\d{1,9}$/.test(header)) return Number(header);
+  const detail = 'Last-Event-ID must be the number of an event';
+  throw new AmalgamError('invalid_request', detail, { errors: [{ pointer: '/last-event-id', detail }] });
+}

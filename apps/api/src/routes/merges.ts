@@ -1,0 +1,152 @@
+import { CreateMerge, List, MERGE_STATES, Merge, Plan, PlanMerge } from '@amalgam/contracts';
+import { toMergeResource } from '@amalgam/database';
+import Type from 'typebox';
+import { projectOf } from '../plugins/auth.js';
+import { createMerge, mergeLocation } from '../services/create-merge.js';
+import { planRecipe } from '../services/plan-recipe.js';
+import type { Api } from '../types.js';
+import { answers, assertId, found, IdParams, MetadataFilter, NameFilter, Paging, page } from './schemas.js';
+
+const tags = ['merges'];
+const RECIPE_ERRORS = [
+  'invalid_request',
+  'invalid_recipe',
+  'unknown_method',
+  'not_found',
+  'checkpoint_not_ready',
+  'duplicate_model',
+  'invalid_checkpoint',
+  'tensor_missing',
+  'shape_mismatch',
+  'dtype_unsupported',
+  'memory_limit',
+] as const;
+
+const Time = Type.Optional(Type.String({ format: 'date-time' }));
+
+export async function mergeRoutes(app: Api): Promise<void> {
+  const { merges, control } = app.parts.database;
+
+  app.post(
+    '/merges',
+    {
+      schema: {
+        operationId: 'createMerge',
+        tags,
+        summary: 'Queue a merge',
+        description: 'Everything that is wrong is found now, from headers alone.',
+        body: CreateMerge,
+        response: answers({ 202: Merge }, ...RECIPE_ERRORS, 'webhook_not_allowed'),
+      },
+    },
+    async (request, reply) => {
+      const merge = await createMerge(app, projectOf(request), request.body, request.idempotency);
+      return reply.code(202).header('location', mergeLocation(merge.id)).send(merge);
+    },
+  );
+
+  app.post(
+    '/merges/plan',
+    {
+      schema: {
+        operationId: 'planMerge',
+        tags,
+        summary: 'Check a recipe and say what the merge would do; nothing is created',
+        body: PlanMerge,
+        response: answers({ 200: Plan }, ...RECIPE_ERRORS),
+      },
+      config: { scope: 'read' },
+    },
+    async (request) => (await planRecipe(app, projectOf(request), request.body.recipe)).resource,
+  );
+
+  app.get(
+    '/merges',
+    {
+      schema: {
+        operationId: 'listMerges',
+        tags,
+        summary: 'Merges, the newest first',
+        querystring: Type.Object(
+          {
+            ...Paging,
+            state: Type.Optional(
+              Type.Array(Type.Enum([...MERGE_STATES]), { description: 'May come several times: any of them' }),
+            ),
+            method: Type.Optional(Type.String({ maxLength: 64 })),
+            name: NameFilter,
+            metadata: MetadataFilter,
+            created_after: Time,
+            created_before: Time,
+          },
+          { additionalProperties: false },
+        ),
+        response: answers({ 200: List(Merge) }, 'invalid_request'),
+      },
+    },
+    async (request) => {
+      const { limit, after, created_after, created_before, ...filter } = request.query;
+      const list = await merges.list(projectOf(request), {
+        ...filter,
+        ...(created_after === undefined ? {} : { createdAfter: new Date(created_after) }),
+        ...(created_before === undefined ? {} : { createdBefore: new Date(created_before) }),
+        ...page({ limit, after }),
+      });
+      return { ...list, data: list.data.map(toMergeResource) };
+    },
+  );
+
+  app.get(
+    '/merges/:id',
+    {
+      schema: {
+        operationId: 'getMerge',
+        tags,
+        summary: 'One merge',
+        params: IdParams,
+        response: answers({ 200: Merge }, 'not_found'),
+      },
+    },
+    async (request) => {
+      const { id } = request.params;
+      assertId('merge', id);
+      return toMergeResource(found(await merges.get(projectOf(request), id), 'merge', id));
+    },
+  );
+
+  app.post(
+    '/merges/:id/cancel',
+    {
+      schema: {
+        operationId: 'cancelMerge',
+        tags,
+        summary: 'Cancel it: at once when it waits, soon when it runs. Canceling twice is harmless',
+        params: IdParams,
+        response: answers({ 200: Merge }, 'not_found', 'merge_finished'),
+      },
+    },
+    async (request) => {
+      assertId('merge', request.params.id);
+      return toMergeResource(await control.requestCancel(projectOf(request), request.params.id));
+    },
+  );
+
+  app.post(
+    '/merges/:id/retry',
+    {
+      schema: {
+        operationId: 'retryMerge',
+        tags,
+        summary: 'Queue a failed or canceled merge again; finished shards are reused',
+        params: IdParams,
+        response: answers({ 202: Merge }, 'not_found', 'merge_not_finished', 'merge_finished', 'checkpoint_not_ready'),
+      },
+    },
+    async (request, reply) => {
+      const { id } = request.params;
+      assertId('merge', id);
+      const merge = toMergeResource(await control.retry(projectOf(request), id));
+      return reply.code(202).header('location', mergeLocation(id)).send(merge);
+    },
+  );
+}

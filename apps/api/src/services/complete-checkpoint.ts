@@ -1,0 +1,88 @@
+import { createHash } from 'node:crypto';
+import { AmalgamError, type Checkpoint, type FieldError } from '@amalgam/contracts';
+import { type CheckpointRow, toCheckpointResource } from '@amalgam/database';
+import { describeFolder, type Parts } from '@amalgam/runtime';
+import { type FolderFile, storeFolder } from '@amalgam/storage';
+
+const HASHED_AT_ONCE = 2;
+
+/**
+ * Completes an upload: every file must be there with its exact size and, where one was stated, its digest, and the whole must
+ * be a checkpoint. Otherwise it stays pending, and what is wrong can be uploaded again. Completing twice is harmless.
+ *
+ * @throws AmalgamError `upload_incomplete`, `digest_mismatch`, `invalid_checkpoint`, `unsafe_format`, `checkpoint_changed`
+ */
+export async function completeCheckpoint(parts: Parts, projectId: string, row: CheckpointRow): Promise<Checkpoint> {
+  if (row.state === 'ready' || row.storePrefix === null) return toCheckpointResource(row);
+  const prefix = row.storePrefix;
+  const folder = storeFolder(parts.store, prefix, row.name);
+  const found = new Map((await folder.list()).map((file) => [file.path, file]));
+  assertComplete(row, found);
+  const digests = await digest(parts, row, prefix, found);
+  assertDigests(row, digests);
+  const contents = await describeFolder(folder, digests);
+  // A link may be used again while this runs; what was hashed and described must be what is there.
+  for (const now of await storeFolder(parts.store, prefix, row.name).list()) {
+    if (found.get(now.path)?.etag !== now.etag) {
+      throw new AmalgamError('checkpoint_changed', `${now.path} was uploaded again meanwhile; complete it once more`);
+    }
+  }
+  return toCheckpointResource(await parts.database.checkpoints.markReady(projectId, row.id, contents));
+}
+
+function assertComplete(row: CheckpointRow, found: Map<string, FolderFile>): void {
+  const missing: FieldError[] = [];
+  const wrong: FieldError[] = [];
+  row.files.forEach((file, i) => {
+    const there = found.get(file.path);
+    const pointer = `/files/${i}`;
+    if (there === undefined) missing.push({ pointer, detail: `"${file.path}" has not arrived` });
+    else if (there.bytes !== Number(file.bytes)) {
+      wrong.push({ pointer, detail: `"${file.path}" has ${there.bytes} bytes, not the stated ${file.bytes}` });
+    }
+  });
+  if (missing.length > 0) throw refusal('upload_incomplete', missing);
+  if (wrong.length > 0) throw refusal('digest_mismatch', wrong);
+}
+
+/** sha256 by path: what was computed while the file arrived, as long as it is still that file; else by reading it. */
+async function digest(
+  parts: Parts,
+  row: CheckpointRow,
+  prefix: string,
+  found: Map<string, FolderFile>,
+): Promise<Map<string, string>> {
+  const digests = new Map<string, string>();
+  const unknown = row.files.filter((file) => {
+    const known = file.sha256 !== null && file.etag === found.get(file.path)?.etag;
+    if (known && file.sha256 !== null) digests.set(file.path, file.sha256);
+    return !known;
+  });
+  const work = unknown.values();
+  const worker = async () => {
+    for (const { path } of work) {
+      const hash = createHash('sha256');
+      for await (const chunk of await parts.store.stream(`${prefix}/${path}`)) hash.update(chunk as Buffer);
+      digests.set(path, hash.digest('hex'));
+    }
+  };
+  await Promise.all(Array.from({ length: HASHED_AT_ONCE }, worker));
+  return digests;
+}
+
+function assertDigests(row: CheckpointRow, digests: Map<string, string>): void {
+  const errors: FieldError[] = [];
+  row.files.forEach(({ path, expectedSha256 }, i) => {
+    const got = digests.get(path);
+    if (expectedSha256 !== null && got !== expectedSha256) {
+      errors.push({ pointer: `/files/${i}`, detail: `"${path}" has sha256 ${got}, not the stated ${expectedSha256}` });
+    }
+  });
+  if (errors.length > 0) throw refusal('digest_mismatch', errors);
+}
+
+function refusal(code: 'upload_incomplete' | 'digest_mismatch', errors: FieldError[]): AmalgamError {
+  const more = errors.length > 3 ? `; and ${errors.length - 3} more` : '';
+  const shown = errors.slice(0, 3).map((error) => error.detail);
+  return new AmalgamError(code, shown.join('; ') + more, { errors });
+}

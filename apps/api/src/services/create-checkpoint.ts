@@ -1,0 +1,111 @@
+import { AmalgamError, type Checkpoint, type CreateCheckpoint, type FieldError } from '@amalgam/contracts';
+import { newId, toCheckpointResource } from '@amalgam/database';
+import { type Config, checkpointPrefix, describeFolder, type Parts } from '@amalgam/runtime';
+import { resolveUri } from '@amalgam/storage';
+import { at, invalid } from './problem.js';
+
+/** How long an upload's links are good; after that it is given up. */
+export const UPLOAD_SECONDS = 24 * 3600;
+const SIGNED_AT_ONCE = 100;
+
+/** Registers what lies at a URI, or begins an upload. */
+export async function createCheckpoint(
+  services: { parts: Parts; config: Config },
+  projectId: string,
+  body: CreateCheckpoint,
+): Promise<Checkpoint> {
+  if ((body.uri === undefined) === (body.files === undefined)) {
+    const detail = 'give either "uri" or "files"';
+    throw new AmalgamError('invalid_request', detail, { errors: [{ pointer: '', detail }] });
+  }
+  return body.uri === undefined
+    ? beginUpload(services.parts, projectId, body, body.files ?? [])
+    : register(services, projectId, body, body.uri);
+}
+
+async function register(
+  { parts, config }: { parts: Parts; config: Config },
+  projectId: string,
+  body: CreateCheckpoint,
+  uri: string,
+): Promise<Checkpoint> {
+  const contents = await resolveUri(uri, config.allowedRoots, parts.buckets)
+    .then((folder) => describeFolder(folder))
+    .catch((error: unknown) => {
+      throw at('/uri', error);
+    });
+  const row = await parts.database.checkpoints.createRegistered(projectId, {
+    ...contents,
+    name: body.name ?? nameOf(uri),
+    uri,
+    metadata: body.metadata ?? {},
+  });
+  return toCheckpointResource(row);
+}
+
+async function beginUpload(
+  parts: Parts,
+  projectId: string,
+  body: CreateCheckpoint,
+  files: NonNullable<CreateCheckpoint['files']>,
+): Promise<Checkpoint> {
+  refuseClashes(files.map((file) => file.path));
+  const id = newId('checkpoint');
+  const storePrefix = checkpointPrefix(id);
+  const expiresAt = new Date(Date.now() + UPLOAD_SECONDS * 1000);
+  const sign = async ({ path, bytes }: { path: string; bytes: number }) => ({
+    path,
+    method: 'PUT' as const,
+    url: await parts.store.signedPutUrl(`${storePrefix}/${path}`, { expiresSeconds: UPLOAD_SECONDS, bytes }),
+    expires_at: expiresAt.toISOString(),
+  });
+  const uploads = [];
+  for (let i = 0; i < files.length; i += SIGNED_AT_ONCE) {
+    uploads.push(...(await Promise.all(files.slice(i, i + SIGNED_AT_ONCE).map(sign))));
+  }
+  const row = await parts.database.checkpoints.createUpload(projectId, {
+    id,
+    name: body.name ?? id,
+    storePrefix,
+    files,
+    metadata: body.metadata ?? {},
+    expiresAt,
+  });
+  return { ...toCheckpointResource(row), uploads };
+}
+
+/** A path cannot come twice, and cannot be both a file and a folder of others. */
+function refuseClashes(paths: string[]): void {
+  const errors: FieldError[] = [];
+  const seen = new Map<string, number>();
+  paths.forEach((path, i) => {
+    const first = seen.get(path);
+    if (first === undefined) seen.set(path, i);
+    else errors.push({ pointer: `/files/${i}/path`, detail: `"${path}" is the same path as files/${first}` });
+  });
+  paths.forEach((path, i) => {
+    for (let slash = path.indexOf('/'); slash > 0; slash = path.indexOf('/', slash + 1)) {
+      const folder = path.slice(0, slash);
+      if (seen.has(folder)) {
+        errors.push({ pointer: `/files/${i}/path`, detail: `"${folder}" is a file, so "${path}" cannot be` });
+      }
+    }
+  });
+  if (errors.length > 0) throw invalid(errors);
+}
+
+/** The last part of a URI that tells checkpoints apart: every second one is called model.safetensors. */
+function nameOf(uri: string): string {
+  const parts = uri.split('/').filter((part) => part !== '');
+  const last = (parts.at(-1) ?? '').replace(/\.safetensors$/i, '');
+  const name = /^(adapter_)?model$/.test(last) ? (parts.at(-2) ?? last) : last;
+  return decoded(name).slice(0, 200) || 'checkpoint';
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text; // a key of S3 may hold any %
+  }
+}

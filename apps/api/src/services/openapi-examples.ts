@@ -1,0 +1,49 @@
+const MERGE = 'mrg_01K0000000000000000000000A';
+const BASE = 'ckpt_01K0000000000000000000000A';
+const MODELS = ['ckpt_01K0000000000000000000000B', 'ckpt_01K0000000000000000000000C'];
+
+const recipe = {
+  method: 'ties',
+  base: BASE,
+  models: MODELS.map((model) => ({ model })),
+  parameters: { density: 0.2, lambda: 1 },
+  out_dtype: 'bfloat16',
+};
+
+/** By the title of a schema. */
+export const EXAMPLES: Record<string, unknown> = {
+  CreateCheckpoint: {
+    name: 'llama-math',
+    files: [
+      { path: 'model.safetensors', bytes: 1_073_741_824 },
+      { path: 'config.json', bytes: 678 },
+    ],
+    metadata: { team: 'research' },
+  },
+  CreateMerge: {
+    name: 'math and code',
+    recipe,
+    webhook: { url: 'https://example.com/hooks/merges' },
+    metadata: { pipeline: '118' },
+  },
+  PlanMerge: { recipe },
+  CreateApiKey: { name: 'pipeline', scopes: ['read', 'write'] },
+  Event: {
+    object: 'event',
+    id: 'evt_01K0000000000000000000000A',
+    merge_id: MERGE,
+    seq: 3,
+    type: 'merge.progress',
+    data: { attempt: 1, stage: 'merging', bytes_done: 536_870_912, bytes_total: 4_294_967_296 },
+    created_at: '2026-11-20T12:00:00.000Z',
+  },
+  Problem: {
+    type: 'urn:amalgam:problem:unknown_method',
+    title: 'There is no such merging method',
+    status: 422,
+    detail: 'there is no method "tie"; did you mean "ties"?',
+    code: 'unknown_method',
+    errors: [{ pointer: '/recipe/method', detail: 'unknown method "tie"; did you mean "ties"?' }],
+    request_id: 'req_5b0c4ff1e5f64e0e9d1f9b7a7c2f7e11',
+  },
+};

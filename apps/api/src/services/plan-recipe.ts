@@ -1,0 +1,36 @@
+import type { Plan, Recipe } from '@amalgam/contracts';
+import { describePlan, type MergePlan, planMerge } from '@amalgam/engine';
+import { resolveRecipe } from '@amalgam/methods';
+import { type Config, findInputs, type Parts, type RecipeInputs } from '@amalgam/runtime';
+import { below } from './problem.js';
+
+export interface PlannedRecipe {
+  inputs: RecipeInputs;
+  plan: MergePlan;
+  resource: Plan;
+}
+
+/**
+ * Checks a recipe completely, from headers alone: arithmetic on what the database keeps, so it needs no worker.
+ * Pointers of its errors begin with /recipe.
+ */
+export async function planRecipe(
+  { parts, config }: { parts: Parts; config: Config },
+  projectId: string,
+  recipe: Recipe,
+): Promise<PlannedRecipe> {
+  // What is wrong with the recipe itself comes before what it names.
+  inBody(() => resolveRecipe(recipe));
+  const inputs = await findInputs(parts, projectId, recipe);
+  const { memoryBytes, threads } = config.worker;
+  const plan = inBody(() => planMerge(recipe, inputs, { memoryBytes, ...(threads === undefined ? {} : { threads }) }));
+  return { inputs, plan, resource: describePlan(plan) };
+}
+
+function inBody<T>(check: () => T): T {
+  try {
+    return check();
+  } catch (error) {
+    throw below('/recipe', error);
+  }
+}

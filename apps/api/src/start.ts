@@ -1,0 +1,53 @@
+import { type Config, openParts } from '@amalgam/runtime';
+import { createLogger, type Logger } from '@amalgam/telemetry';
+import { buildApp } from './app.js';
+import { ensureFirstKey } from './first-key.js';
+import { freePort } from './free-port.js';
+
+export interface RunningApi {
+  /** Where it listens, with the real port. */
+  url: string;
+  /** The first key, when it was made just now; null when there are keys. */
+  firstKey: string | null;
+  /** Stops taking requests, ends event streams, waits for the rest, and closes database, queue and store. */
+  close(): Promise<void>;
+}
+
+/** What a request that still runs gets, when the service stops. */
+const CLOSE_MS = 8_000;
+
+/**
+ * Opens the parts that the settings name and listens.
+ *
+ * @throws AmalgamError `unavailable` naming the server that does not answer
+ */
+export async function startApi(given: Config, options: { log?: Logger } = {}): Promise<RunningApi> {
+  const log = options.log ?? createLogger({ name: 'api', level: given.logLevel, pretty: given.logPretty });
+  const config = await withPort(given);
+  const parts = await openParts(config, log);
+  try {
+    const app = await buildApp({ config, parts, log });
+    const firstKey = await ensureFirstKey(parts.database);
+    await app.listen({ host: config.host, port: config.port });
+    return {
+      url: `http://${config.host.includes(':') ? `[${config.host}]` : config.host}:${config.port}`,
+      firstKey,
+      close: async () => {
+        const timer = setTimeout(() => app.server.closeAllConnections(), CLOSE_MS);
+        await app.close();
+        clearTimeout(timer);
+        await parts.close();
+      },
+    };
+  } catch (error) {
+    await parts.close();
+    throw error;
+  }
+}
+
+/** The port must be known before the store is opened, whose links hold it. */
+async function withPort(config: Config): Promise<Config> {
+  if (config.port !== 0) return config;
+  const port = await freePort(config.host);
+  return { ...config, port, publicUrl: config.publicUrl.replace(/:0$/, `:${port}`) };
+}

@@ -1,0 +1,54 @@
+import type { Config, Parts } from '@amalgam/runtime';
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
+import type {
+  FastifyBaseLogger,
+  FastifyInstance,
+  RawReplyDefaultExpression,
+  RawRequestDefaultExpression,
+  RawServerDefault,
+} from 'fastify';
+import type { EventHub } from './services/event-hub.js';
+
+/** The application: its schemas are TypeBox's, so bodies, queries and answers have their types. */
+export type Api = FastifyInstance<
+  RawServerDefault,
+  RawRequestDefaultExpression<RawServerDefault>,
+  RawReplyDefaultExpression<RawServerDefault>,
+  FastifyBaseLogger,
+  TypeBoxTypeProvider
+>;
+
+/** Who asks. */
+export interface Caller {
+  projectId: string;
+  keyId: string;
+  scopes: readonly string[];
+}
+
+/** An Idempotency-Key that this request holds. */
+export interface HeldKey {
+  key: string;
+  token: string;
+  /** Completed by the handler itself, inside its transaction. */
+  completed: boolean;
+}
+
+/** Intervals of event streams, in milliseconds. */
+export interface StreamTiming {
+  heartbeatMs: number;
+  /** How often a stream looks for events that no NOTIFY announced. */
+  pollMs: number;
+}
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    config: Config;
+    parts: Parts;
+    eventHub: EventHub;
+    streamTiming: StreamTiming;
+  }
+  interface FastifyRequest {
+    caller: Caller | null;
+    idempotency: HeldKey | null;
+  }
+}
