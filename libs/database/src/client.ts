@@ -28,6 +28,9 @@ export interface ConnectOptions {
   onError?: (error: Error) => void;
 }
 
+/** Longer than any transaction waits between two statements: that is the dispatcher's, for the queue. */
+const IDLE_IN_TRANSACTION_MS = 30_000;
+
 /** The database: repositories by subject. Users' calls take the project first; what belongs to another is not there. */
 export class Database {
   readonly projects: ProjectRepository;
@@ -91,7 +94,15 @@ export class Database {
 export async function connect(options: ConnectOptions): Promise<Database> {
   const { url, max = 10, secretKey = [], onError = () => {} } = options;
   const adapter = new PrismaPg(
-    { connectionString: url, max, application_name: 'amalgam', connectionTimeoutMillis: 10_000, keepAlive: true },
+    {
+      connectionString: url,
+      max,
+      application_name: 'amalgam',
+      connectionTimeoutMillis: 10_000,
+      keepAlive: true,
+      // A process that freezes within a transaction must not keep its row locks from those who take over.
+      idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_MS,
+    },
     { onPoolError: onError, onConnectionError: onError },
   );
   const prisma = new PrismaClient({

@@ -7,6 +7,7 @@ import { DEFAULT_MAX_ATTEMPTS, isStale, loseAttempt } from './lost.js';
 const BATCH = 100;
 /** Of the advisory lock; "AMLG" in ASCII. */
 const LOCK_KEY = 0x414d4c47;
+const LOCK_IDLE_MS = 10_000;
 
 /** Ids of merges, by what became of them. */
 export interface Released {
@@ -81,14 +82,24 @@ export class ReconcilerRepository {
     });
   }
 
-  /** Runs `work` while no other process does; false when one does. Longer than `timeoutMs` the lock is not held. */
+  /**
+   * Runs `work` while no other process does; false when one does. Longer than `timeoutMs` the lock is not held, and a
+   * process that freezes with it loses it after some seconds: the others must not wait for it.
+   */
   async exclusively(work: () => Promise<void>, timeoutMs = 300_000): Promise<boolean> {
     return this.context.prisma.$transaction(
       async (tx) => {
         const rows = await tx.$queryRaw<{ locked: boolean }[]>`
-          SELECT pg_try_advisory_xact_lock(${LOCK_KEY}::bigint) AS locked`;
+          SELECT pg_try_advisory_xact_lock(${LOCK_KEY}::bigint) AS locked,
+                 set_config('idle_in_transaction_session_timeout', ${String(LOCK_IDLE_MS)}, true)`;
         if (rows[0]?.locked !== true) return false;
-        await work();
+        // The work has connections of its own; this one only says that we live. Without it, nothing is lost but the lock.
+        const sign = setInterval(() => void tx.$executeRaw`SELECT 1`.catch(() => {}), LOCK_IDLE_MS / 4);
+        try {
+          await work();
+        } finally {
+          clearInterval(sign);
+        }
         return true;
       },
       { timeout: timeoutMs },
