@@ -1,1 +1,13 @@
-export {};
+export {
+  type CheckpointQuery,
+  type Client,
+  createClient,
+  type Download,
+  type MergeQuery,
+  type WaitOptions,
+} from './client.js';
+export type { DownloadOptions } from './download.js';
+export type { EventOptions } from './events.js';
+export { type Frame, readFrames } from './sse.js';
+export { ApiError, type ClientOptions } from './transport.js';
+export type { UploadFile, UploadOptions } from './upload.js';

@@ -1,0 +1,143 @@
+import type {
+  ApiKey,
+  Checkpoint,
+  CheckpointFile,
+  CheckpointState,
+  CreateApiKey,
+  CreateCheckpoint,
+  CreateMerge,
+  Delivery,
+  List,
+  Merge,
+  MergeEvent,
+  MergeState,
+  Method,
+  Plan,
+  QueueStatus,
+  Recipe,
+  Report,
+  TensorInfo,
+} from '@amalgam/contracts';
+import { type DownloadOptions, downloadBytes, downloadFile } from './download.js';
+import { type EventOptions, followEvents } from './events.js';
+import { type ClientOptions, type Query, type RequestOptions, Transport } from './transport.js';
+import { type UploadOptions, uploadCheckpoint } from './upload.js';
+
+export interface CheckpointQuery {
+  state?: CheckpointState;
+  name?: string;
+  metadata?: Record<string, string>;
+}
+
+export interface MergeQuery {
+  state?: MergeState | MergeState[];
+  method?: string;
+  name?: string;
+  metadata?: Record<string, string>;
+  created_after?: string;
+  created_before?: string;
+}
+
+export interface WaitOptions {
+  signal?: AbortSignal;
+  /** Rejects with a TimeoutError after this long; default: never. */
+  timeoutMs?: number;
+  onEvent?(event: MergeEvent): void;
+}
+
+/** A file's bytes, or into a file of this machine. */
+export interface Download {
+  (id: string, path: string): Promise<Uint8Array>;
+  (id: string, path: string, toFile: string, more?: DownloadOptions): Promise<void>;
+}
+
+type Abortable = Pick<RequestOptions, 'signal'>;
+export type Client = ReturnType<typeof createClient>;
+
+/** The API's calls, with its types. Lists are async iterators that fetch page after page. */
+export function createClient(options: ClientOptions) {
+  const transport = new Transport(options);
+  const get = <T>(path: string, more?: RequestOptions) => transport.json<T>('GET', path, more);
+  const post = <T>(path: string, body?: unknown, more?: Abortable) =>
+    transport.json<T>('POST', path, { ...more, ...(body === undefined ? {} : { body }) });
+  const remove = async (path: string, more?: Abortable) => {
+    await transport.send('DELETE', path, more);
+  };
+  const pages = <T>(path: string, query: object = {}) => allPages<T>(transport, path, query as Query);
+  const downloads = (kind: string) => makeDownload(transport, kind);
+
+  const checkpoints = {
+    /** Registers a URI, or begins an upload by hand. */
+    create: (body: CreateCheckpoint, more?: Abortable) => post<Checkpoint>('/v1/checkpoints', body, more),
+    /** Begins an upload, sends every file, and completes it. */
+    upload: (upload: UploadOptions) => uploadCheckpoint(transport, upload),
+    complete: (id: string, more?: Abortable) => post<Checkpoint>(`/v1/checkpoints/${id}/complete`, undefined, more),
+    get: (id: string, more?: Abortable) => get<Checkpoint>(`/v1/checkpoints/${id}`, more),
+    list: (query?: CheckpointQuery) => pages<Checkpoint>('/v1/checkpoints', query),
+    tensors: (id: string, query?: { q?: string }) => pages<TensorInfo>(`/v1/checkpoints/${id}/tensors`, query),
+    /** Into a file, or as bytes when none is named. */
+    download: downloads('checkpoints'),
+    delete: (id: string, more?: Abortable) => remove(`/v1/checkpoints/${id}`, more),
+  };
+
+  const merges = {
+    create: (body: CreateMerge, more?: Abortable) => post<Merge>('/v1/merges', body, more),
+    plan: (recipe: Recipe, more?: Abortable) => post<Plan>('/v1/merges/plan', { recipe }, more),
+    get: (id: string, more?: Abortable) => get<Merge>(`/v1/merges/${id}`, more),
+    list: (query?: MergeQuery) => pages<Merge>('/v1/merges', query),
+    cancel: (id: string, more?: Abortable) => post<Merge>(`/v1/merges/${id}/cancel`, undefined, more),
+    retry: (id: string, more?: Abortable) => post<Merge>(`/v1/merges/${id}/retry`, undefined, more),
+    report: (id: string, more?: Abortable) => get<Report>(`/v1/merges/${id}/report`, more),
+    files: async (id: string, more?: Abortable) =>
+      (await get<List<CheckpointFile>>(`/v1/merges/${id}/files`, more)).data,
+    deliveries: (id: string) => pages<Delivery>(`/v1/merges/${id}/deliveries`),
+    /** Into a file, or as bytes when none is named. */
+    download: downloads('merges'),
+    /** Those that were and those to come, until the merge has ended; comes back by itself after a break. */
+    events: (id: string, more?: EventOptions) => followEvents(transport, id, more),
+    /** The merge, when it has ended. */
+    waitFor: async (id: string, { signal, timeoutMs, onEvent }: WaitOptions = {}): Promise<Merge> => {
+      const limits = [signal ?? [], timeoutMs === undefined ? [] : AbortSignal.timeout(timeoutMs)].flat();
+      const until = limits.length === 0 ? undefined : AbortSignal.any(limits);
+      for await (const event of followEvents(transport, id, until === undefined ? {} : { signal: until })) {
+        onEvent?.(event);
+      }
+      return merges.get(id, { signal: until });
+    },
+  };
+
+  return {
+    checkpoints,
+    merges,
+    methods: {
+      list: (more?: Abortable) => get<List<Method>>('/v1/methods', more).then(({ data }) => data),
+      get: (name: string, more?: Abortable) => get<Method>(`/v1/methods/${encodeURIComponent(name)}`, more),
+    },
+    keys: {
+      /** The answer is the only one that holds the key's token. */
+      create: (body: CreateApiKey, more?: Abortable) => post<ApiKey>('/v1/keys', body, more),
+      list: (more?: Abortable) => get<List<ApiKey>>('/v1/keys', more).then(({ data }) => data),
+      revoke: (id: string, more?: Abortable) => remove(`/v1/keys/${id}`, more),
+    },
+    queue: (more?: Abortable) => get<QueueStatus>('/v1/queue', more),
+  };
+}
+
+async function* allPages<T>(transport: Transport, path: string, query: Query): AsyncGenerator<T> {
+  for (let after: string | undefined; ; ) {
+    const page: List<T> = await transport.json<List<T>>('GET', path, { query: { limit: 100, ...query, after } });
+    yield* page.data;
+    if (page.next_cursor === null) return;
+    after = page.next_cursor;
+  }
+}
+
+function makeDownload(transport: Transport, kind: string): Download {
+  function download(id: string, path: string): Promise<Uint8Array>;
+  function download(id: string, path: string, toFile: string, more?: DownloadOptions): Promise<void>;
+  async function download(id: string, path: string, toFile?: string, more: DownloadOptions = {}) {
+    const url = `/v1/${kind}/${id}/files/${path.split('/').map(encodeURIComponent).join('/')}`;
+    return toFile === undefined ? downloadBytes(transport, url, more) : downloadFile(transport, url, toFile, more);
+  }
+  return download;
+}
