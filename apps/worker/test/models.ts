@@ -27,8 +27,11 @@ export async function writeModel(path: string, { megabytes, tensors }: Shape, se
 }
 
 /** Registers a base and two models by URI and returns a TIES recipe over them, one shard for each tensor. */
-export async function registerModels(stack: Stack, shape: Shape): Promise<Recipe> {
-  const folder = join(stack.home, 'models');
+export async function registerModels(
+  stack: Stack,
+  shape: Shape,
+  folder: string = join(stack.home, 'models'),
+): Promise<Recipe> {
   await mkdir(folder, { recursive: true });
   const ids: string[] = [];
   for (const [seed, name] of ['base', 'one', 'two'].entries()) {
