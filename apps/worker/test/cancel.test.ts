@@ -1,4 +1,4 @@
-import { readdir } from 'node:fs/promises';
+import { copyFile, readdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Recipe } from '@amalgam/contracts';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -42,6 +42,21 @@ it('a running merge stops within two seconds of its cancellation and leaves no o
   const left = await readdir(join(stack.home, 'scratch', worker.id));
   expect(left).toEqual([]);
 });
+
+it.each(['replaced', 'removed'])(
+  'an input that is %s while it is read fails the merge, and nothing is kept',
+  async (how) => {
+    const id = await halfway();
+    const path = join(stack.home, 'models', 'two.safetensors');
+    await rename(path, `${path}.aside`);
+    if (how === 'replaced') await copyFile(`${path}.aside`, path);
+    const merge = await stack.untilFinal(id);
+    await rename(`${path}.aside`, path);
+    expect(merge).toMatchObject({ state: 'failed', error: { code: 'checkpoint_changed' }, result: null });
+    expect(merge.error?.detail).toContain('two.safetensors');
+    expect(await stack.keys(`results/${id}/`)).toEqual([]);
+  },
+);
 
 it('a worker that is closed gives its merge to another one, which goes on with the finished shards', async () => {
   const id = await halfway();

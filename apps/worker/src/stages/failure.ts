@@ -1,4 +1,4 @@
-import { AmalgamError, isAmalgamError, isNoSpace, type PlainError, toPlain } from '@amalgam/contracts';
+import { AmalgamError, type ErrorCode, isAmalgamError, isNoSpace, type PlainError, toPlain } from '@amalgam/contracts';
 import { isPassing } from '../patience.js';
 
 /** What an error means for the merge. */
@@ -10,15 +10,20 @@ export type Verdict =
   /** A fault of ours: the user is told where to look, the log what happened. */
   | { kind: 'bug'; error: PlainError };
 
-const TROUBLE = new Set(['unavailable', 'storage_error']);
+const TROUBLE = new Set<ErrorCode>(['unavailable', 'storage_error']);
+
+/**
+ * After these the stored shards are worth nothing: they would keep a full disk full, clash with the next attempt, or
+ * hold what was read of an input that was being changed.
+ */
+const DISCARDING = new Set<ErrorCode>(['storage_full', 'object_exists', 'checkpoint_changed']);
 
 export function judge(error: unknown, attemptId: string): Verdict {
   const known = isNoSpace(error) ? new AmalgamError('storage_full', toPlain(error).detail) : error;
   if (isAmalgamError(known) && known.code !== 'internal') {
     const plain = toPlain(known);
     if (TROUBLE.has(known.code)) return { kind: 'trouble', error: plain };
-    // What was stored would keep a full disk full, and bytes that clash would clash with the next attempt, too.
-    return { kind: 'failed', error: plain, discard: ['storage_full', 'object_exists'].includes(known.code) };
+    return { kind: 'failed', error: plain, discard: DISCARDING.has(known.code) };
   }
   if (isPassing(known)) {
     return { kind: 'trouble', error: { code: 'unavailable', detail: 'the database did not answer' } };

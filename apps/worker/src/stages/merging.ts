@@ -4,6 +4,7 @@ import type { WorkerContext } from '../context.js';
 import type { Lease } from '../lease.js';
 import { patiently } from '../patience.js';
 import { findFinished } from './finished-shards.js';
+import { verifyInputs } from './inputs.js';
 import type { Planned } from './planning.js';
 import type { ProgressReporter } from './progress.js';
 import { putShard } from './result-objects.js';
@@ -54,6 +55,10 @@ export async function mergeStage(
     const computed = new Map(digestInputs.map(({ input, file }, i) => [`${input}/${file}`, result.inputDigests[i]]));
     const digestOf: DigestOf = (input, file) => computed.get(`${input}/${file}`) ?? storedDigest(planned, input, file);
     return { result, digestOf };
+  } catch (error) {
+    // An input that was removed or replaced underneath shows itself in many ways; this is the one to tell the user.
+    if (!signal.aborted) await verifyInputs(context, plan, planned.rows);
+    throw error;
   } finally {
     // A merge that stops early does not wait for them, but nothing may be stored after the attempt has ended.
     await Promise.allSettled(handovers);
