@@ -76,16 +76,25 @@ function scan(spans: Span[], windows: (Window | null)[]): ScanResult {
     reader.forEachChunk(span, wanted, (chunk) => {
       windows.forEach((window, model) => {
         if (window === null || !isRaw[model]) return;
-        const { low, high, shift } = window;
+        const { low, high, shift, common } = window;
         const pair = chunk.rawPair(model);
-        above[model]! += ops.countDifferencesBF16(pair.model, pair.base, pair.n, low, high, shift, places[model]!);
+        above[model]! += ops.countDifferencesBF16(
+          pair.model,
+          pair.base,
+          pair.n,
+          low,
+          high,
+          shift,
+          places[model]!,
+          common,
+        );
       });
       if (blockwise) {
         chunk.forEachBlock((block) => {
           windows.forEach((window, model) => {
             if (window === null || isRaw[model]) return;
-            const { low, high, shift } = window;
-            above[model]! += ops.countMagnitudes(block.at(model), block.n, low, high, shift, places[model]!);
+            const { low, high, shift, common } = window;
+            above[model]! += ops.countMagnitudes(block.at(model), block.n, low, high, shift, places[model]!, common);
           });
         });
       }

@@ -14,6 +14,9 @@ const SAMPLE_DEVIATIONS = 12;
 /** Tasks that a group is scanned in; each has a histogram, so that ties are found by scanning one task again. */
 const GROUP_TASKS = 16;
 const GROUPS_AT_ONCE = 4;
+/** From how many elements on, and for what share of them, a key is worth being counted apart. */
+const COMMON_FROM = 2 ** 22;
+const COMMON_SHARE = 0.002;
 
 export type RunTask = <T>(task: Task) => Promise<T>;
 
@@ -95,27 +98,33 @@ async function searchGroup(
 }
 
 /** A window of at most `bins` bins over keys [low, high). */
-function fit(low: number, high: number, bins: number): Window {
+function fit(low: number, high: number, bins: number, common = -1): Window {
   const shift = Math.max(0, Math.ceil(Math.log2((high - low) / bins)));
-  return { low, high, shift, bins: Math.ceil((high - low) / 2 ** shift) };
+  return { low, high, shift, bins: Math.ceil((high - low) / 2 ** shift), common };
 }
 
-/** Guesses, from a spread sample, a narrow window for each model's threshold. */
+/** Guesses, from a spread sample, a narrow window for each model's threshold, and the commonest key in it. */
 async function sampleWindows(group: Group, ranks: number[], bins: number, run: RunTask): Promise<Window[]> {
   const spans = sample(group.tensors, SAMPLE_BLOCKS, SAMPLE_LENGTH);
-  const whole = fit(0, KEYS, SAMPLE_BINS);
-  const { histograms } = await run<ScanResult>({ kind: 'scan', spans, windows: ranks.map(() => whole) });
   const size = countElements(spans);
-  return ranks.map((rank, model) => {
+  const whole = fit(0, KEYS, SAMPLE_BINS);
+  const coarse = await run<ScanResult>({ kind: 'scan', spans, windows: ranks.map(() => whole) });
+  const windows = ranks.map((rank, model) => {
     const share = rank / group.elements;
     const exact = size === group.elements;
     const margin = exact ? 0 : SAMPLE_DEVIATIONS * Math.sqrt(size * share * (1 - share)) + 16;
-    const histogram = histograms[model]!;
+    const histogram = coarse.histograms[model]!;
     const high = binOfRank(histogram, Math.max(1, share * size - margin));
     const low = binOfRank(histogram, Math.min(size, share * size + margin));
-    const from = low * 2 ** whole.shift;
-    const to = Math.min(KEYS, (high + 1) * 2 ** whole.shift);
-    return fit(from, to, bins);
+    return fit(low * 2 ** whole.shift, Math.min(KEYS, (high + 1) * 2 ** whole.shift), bins);
+  });
+  if (group.elements < COMMON_FROM) return windows;
+  const close = await run<ScanResult>({ kind: 'scan', spans, windows });
+  return windows.map((window, model) => {
+    const histogram = close.histograms[model]!;
+    const often = histogram.reduce((best, count, bin) => (count > histogram[best]! ? bin : best), 0);
+    const isKey = window.shift === 0 && histogram[often]! > COMMON_SHARE * size;
+    return isKey ? { ...window, common: window.low + often } : window;
   });
 }
 

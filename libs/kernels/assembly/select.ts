@@ -5,13 +5,24 @@ const MAGNITUDE: i32 = 0x7fffffff;
 
 /**
  * Counts keys >= high, and adds each key of [low, high) to the histogram of uint32 at `histogram`, in bin (key - low) >> shift.
- * Returns the count. Keys are below 2^31, so signed comparison is right.
+ * Returns the count. Keys are below 2^31, so signed comparison is right. `common` is a key of [low, high) that is expected
+ * often, or -1: it is counted four at a time. It changes the speed only (differences of bfloat16 take few values).
  */
-export function countMagnitudes(src: usize, n: i32, low: i32, high: i32, shift: i32, histogram: usize): i32 {
+export function countMagnitudes(
+  src: usize,
+  n: i32,
+  low: i32,
+  high: i32,
+  shift: i32,
+  histogram: usize,
+  common: i32,
+): i32 {
   const mask = i32x4.splat(MAGNITUDE);
   const lows = i32x4.splat(low);
   const highs = i32x4.splat(high);
+  const commons = i32x4.splat(common);
   let above = i32x4.splat(0);
+  let equal = i32x4.splat(0);
   let i = 0;
   for (; i + 8 <= n; i += 8) {
     const at = src + (<usize>i << 2);
@@ -20,8 +31,11 @@ export function countMagnitudes(src: usize, n: i32, low: i32, high: i32, shift: 
     const aHigh = i32x4.ge_s(a, highs);
     const bHigh = i32x4.ge_s(b, highs);
     above = i32x4.sub(above, i32x4.add(aHigh, bHigh));
-    const aIn = v128.andnot(i32x4.ge_s(a, lows), aHigh);
-    const bIn = v128.andnot(i32x4.ge_s(b, lows), bHigh);
+    const aCommon = i32x4.eq(a, commons);
+    const bCommon = i32x4.eq(b, commons);
+    equal = i32x4.sub(equal, i32x4.add(aCommon, bCommon));
+    const aIn = v128.andnot(i32x4.ge_s(a, lows), v128.or(aHigh, aCommon));
+    const bIn = v128.andnot(i32x4.ge_s(b, lows), v128.or(bHigh, bCommon));
     if (v128.any_true(v128.or(aIn, bIn))) {
       let bits = i32x4.bitmask(aIn) | (i32x4.bitmask(bIn) << 4);
       while (bits != 0) {
@@ -31,8 +45,11 @@ export function countMagnitudes(src: usize, n: i32, low: i32, high: i32, shift: 
       }
     }
   }
-  let count =
-    i32x4.extract_lane(above, 0) + i32x4.extract_lane(above, 1) + i32x4.extract_lane(above, 2) + i32x4.extract_lane(above, 3);
+  if (common >= 0) {
+    const bin = histogram + (<usize>((common - low) >>> shift) << 2);
+    store<u32>(bin, load<u32>(bin) + lanes(equal));
+  }
+  let count = lanes(above);
   for (; i < n; i++) {
     const key = load<i32>(src + (<usize>i << 2)) & MAGNITUDE;
     if (key >= high) count++;
@@ -53,11 +70,14 @@ export function countDifferencesBF16(
   high: i32,
   shift: i32,
   histogram: usize,
+  common: i32,
 ): i32 {
   const mask = i32x4.splat(MAGNITUDE);
   const lows = i32x4.splat(low);
   const highs = i32x4.splat(high);
+  const commons = i32x4.splat(common);
   let above = i32x4.splat(0);
+  let equal = i32x4.splat(0);
   let i = 0;
   for (; i + 8 <= n; i += 8) {
     const x = v128.load(a + (<usize>i << 1));
@@ -73,8 +93,11 @@ export function countDifferencesBF16(
     const pHigh = i32x4.ge_s(p, highs);
     const qHigh = i32x4.ge_s(q, highs);
     above = i32x4.sub(above, i32x4.add(pHigh, qHigh));
-    const pIn = v128.andnot(i32x4.ge_s(p, lows), pHigh);
-    const qIn = v128.andnot(i32x4.ge_s(q, lows), qHigh);
+    const pCommon = i32x4.eq(p, commons);
+    const qCommon = i32x4.eq(q, commons);
+    equal = i32x4.sub(equal, i32x4.add(pCommon, qCommon));
+    const pIn = v128.andnot(i32x4.ge_s(p, lows), v128.or(pHigh, pCommon));
+    const qIn = v128.andnot(i32x4.ge_s(q, lows), v128.or(qHigh, qCommon));
     if (v128.any_true(v128.or(pIn, qIn))) {
       let bits = i32x4.bitmask(pIn) | (i32x4.bitmask(qIn) << 4);
       while (bits != 0) {
@@ -84,8 +107,11 @@ export function countDifferencesBF16(
       }
     }
   }
-  let count =
-    i32x4.extract_lane(above, 0) + i32x4.extract_lane(above, 1) + i32x4.extract_lane(above, 2) + i32x4.extract_lane(above, 3);
+  if (common >= 0) {
+    const bin = histogram + (<usize>((common - low) >>> shift) << 2);
+    store<u32>(bin, load<u32>(bin) + lanes(equal));
+  }
+  let count = lanes(above);
   for (; i < n; i++) {
     const key = differenceKey(a, b, i);
     if (key >= high) count++;
@@ -99,6 +125,11 @@ function differenceKey(a: usize, b: usize, i: i32): i32 {
   const x = reinterpret<f32>((<u32>load<u16>(a + (<usize>i << 1))) << 16);
   const y = reinterpret<f32>((<u32>load<u16>(b + (<usize>i << 1))) << 16);
   return reinterpret<i32>(x - y) & MAGNITUDE;
+}
+
+@inline
+function lanes(x: v128): i32 {
+  return i32x4.extract_lane(x, 0) + i32x4.extract_lane(x, 1) + i32x4.extract_lane(x, 2) + i32x4.extract_lane(x, 3);
 }
 
 @inline
@@ -117,8 +148,7 @@ export function countEqual(src: usize, n: i32, key: i32): i32 {
   for (; i + 4 <= n; i += 4) {
     equal = i32x4.sub(equal, i32x4.eq(v128.and(v128.load(src + (<usize>i << 2)), mask), keys));
   }
-  count =
-    i32x4.extract_lane(equal, 0) + i32x4.extract_lane(equal, 1) + i32x4.extract_lane(equal, 2) + i32x4.extract_lane(equal, 3);
+  count = lanes(equal);
   for (; i < n; i++) {
     if ((load<i32>(src + (<usize>i << 2)) & MAGNITUDE) == key) count++;
   }
@@ -150,8 +180,7 @@ export function trim(data: usize, n: i32, bar: i32): i32 {
     kept = i32x4.sub(kept, keep);
     v128.store(at, v128.and(x, keep));
   }
-  let count =
-    i32x4.extract_lane(kept, 0) + i32x4.extract_lane(kept, 1) + i32x4.extract_lane(kept, 2) + i32x4.extract_lane(kept, 3);
+  let count = lanes(kept);
   for (; i < n; i++) {
     const at = data + (<usize>i << 2);
     if ((load<i32>(at) & MAGNITUDE) > bar) count++;

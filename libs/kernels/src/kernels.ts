@@ -31,7 +31,15 @@ interface Exports {
   divide(src: Pointer, divisor: number, dst: Pointer, n: number): void;
   addScaled(base: Pointer, delta: Pointer, factor: number, dst: Pointer, n: number): void;
   sumSquares(src: Pointer, n: number): number;
-  countMagnitudes(src: Pointer, n: number, low: number, high: number, shift: number, histogram: Pointer): number;
+  countMagnitudes(
+    src: Pointer,
+    n: number,
+    low: number,
+    high: number,
+    shift: number,
+    histogram: Pointer,
+    common: number,
+  ): number;
   countDifferencesBF16(
     a: Pointer,
     b: Pointer,
@@ -40,6 +48,7 @@ interface Exports {
     high: number,
     shift: number,
     histogram: Pointer,
+    common: number,
   ): number;
   countEqual(src: Pointer, n: number, key: number): number;
   findEqual(src: Pointer, n: number, key: number, nth: number): number;
