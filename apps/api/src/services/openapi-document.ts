@@ -57,6 +57,9 @@ function tidy(operation: Json): void {
     if (parameter['name'] === 'metadata') Object.assign(parameter, { style: 'deepObject', explode: true });
   }
   const answers = operation['responses'] as Record<string, Json>;
+  for (const answer of Object.values(answers)) {
+    if (answer['description'] === 'Default Response') answer['description'] = operation['summary'];
+  }
   if (operationId === 'listMergeEvents') {
     const list = answers['200'] as { content: Json };
     list.content['text/event-stream'] = { schema: { type: 'string' } };
