@@ -6,8 +6,8 @@ import type { MergedTensor, PlanOptions } from './types.js';
 export const DEFAULT_MEMORY_BYTES = 512_000_000;
 
 /** What the process itself takes, and what each thread does besides its buffers (measured: Node's heap, code and stacks). */
-const PROCESS_BYTES = 110_000_000;
-const THREAD_BYTES = 35_000_000;
+const PROCESS_BYTES = 200_000_000;
+const THREAD_BYTES = 30_000_000;
 
 /** Larger chunks are no faster (measured); smaller ones cost more calls of the system. */
 const LARGEST_CHUNK = 2 ** 18;

@@ -35,22 +35,28 @@ export function countElements(spans: Span[]): number {
   return spans.reduce((sum, span) => sum + span.count, 0);
 }
 
-/**
- * A spread sample of the tensors: `blocks` runs of `length` elements at even distances over all elements, or everything when
- * that is not more.
- */
-export function sample(tensors: { index: number; elements: number }[], blocks: number, length: number): Span[] {
+const SAMPLE_LENGTH = 2048;
+const MOST_SAMPLES = 512;
+const FEWEST_SAMPLES = 16;
+/** A larger share costs more than the narrower window saves. */
+const SAMPLE_SHARE = 1 / 24;
+
+/** A sample of the tensors: runs of elements at even distances over all of them, or everything when that is not more. */
+export function sample(tensors: { index: number; elements: number }[]): Span[] {
   const total = tensors.reduce((sum, tensor) => sum + tensor.elements, 0);
-  if (total <= blocks * length)
+  const wanted = Math.ceil((total * SAMPLE_SHARE) / SAMPLE_LENGTH);
+  const runs = Math.min(MOST_SAMPLES, Math.max(FEWEST_SAMPLES, wanted));
+  if (total <= runs * SAMPLE_LENGTH) {
     return tensors.map(({ index, elements }) => ({ tensor: index, start: 0, count: elements }));
+  }
   const spans: Span[] = [];
   let passed = 0;
   let next = 0;
   for (const { index, elements } of tensors) {
-    while (next < blocks) {
-      const start = Math.floor((next * total) / blocks) - passed;
+    while (next < runs) {
+      const start = Math.floor((next * total) / runs) - passed;
       if (start >= elements) break;
-      spans.push({ tensor: index, start, count: Math.min(length, elements - start) });
+      spans.push({ tensor: index, start, count: Math.min(SAMPLE_LENGTH, elements - start) });
       next++;
     }
     passed += elements;

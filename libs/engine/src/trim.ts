@@ -6,17 +6,12 @@ import { countElements, sample, toTasks } from './spans.js';
 
 /** Keys are below 2^31; no window reaches further. */
 const KEYS = 0x7fffffff;
-const SAMPLE_BLOCKS = 2048;
-const SAMPLE_LENGTH = 512;
 const SAMPLE_BINS = 2 ** 16;
 /** How far from the sampled quantile the true one is looked for first, in standard deviations of independent draws. */
-const SAMPLE_DEVIATIONS = 12;
+const SAMPLE_DEVIATIONS = 6;
 /** Tasks that a group is scanned in; each has a histogram, so that ties are found by scanning one task again. */
 const GROUP_TASKS = 16;
 const GROUPS_AT_ONCE = 4;
-/** From how many elements on, and for what share of them, a key is worth being counted apart. */
-const COMMON_FROM = 2 ** 22;
-const COMMON_SHARE = 0.002;
 
 export type RunTask = <T>(task: Task) => Promise<T>;
 
@@ -105,26 +100,34 @@ function fit(low: number, high: number, bins: number, common = -1): Window {
 
 /** Guesses, from a spread sample, a narrow window for each model's threshold, and the commonest key in it. */
 async function sampleWindows(group: Group, ranks: number[], bins: number, run: RunTask): Promise<Window[]> {
-  const spans = sample(group.tensors, SAMPLE_BLOCKS, SAMPLE_LENGTH);
+  const spans = sample(group.tensors);
   const size = countElements(spans);
-  const whole = fit(0, KEYS, SAMPLE_BINS);
-  const coarse = await run<ScanResult>({ kind: 'scan', spans, windows: ranks.map(() => whole) });
-  const windows = ranks.map((rank, model) => {
+  const margins = ranks.map((rank) => {
     const share = rank / group.elements;
-    const exact = size === group.elements;
-    const margin = exact ? 0 : SAMPLE_DEVIATIONS * Math.sqrt(size * share * (1 - share)) + 16;
-    const histogram = coarse.histograms[model]!;
-    const high = binOfRank(histogram, Math.max(1, share * size - margin));
-    const low = binOfRank(histogram, Math.min(size, share * size + margin));
-    return fit(low * 2 ** whole.shift, Math.min(KEYS, (high + 1) * 2 ** whole.shift), bins);
+    const margin = size === group.elements ? 0 : SAMPLE_DEVIATIONS * Math.sqrt(size * share * (1 - share)) + 16;
+    return { upper: Math.max(1, share * size - margin), lower: Math.min(size, share * size + margin) };
   });
-  if (group.elements < COMMON_FROM) return windows;
-  const close = await run<ScanResult>({ kind: 'scan', spans, windows });
-  return windows.map((window, model) => {
-    const histogram = close.histograms[model]!;
-    const often = histogram.reduce((best, count, bin) => (count > histogram[best]! ? bin : best), 0);
-    const isKey = window.shift === 0 && histogram[often]! > COMMON_SHARE * size;
-    return isKey ? { ...window, common: window.low + often } : window;
+  const narrow = (windows: Window[], { above, histograms }: ScanResult) =>
+    windows.map((window, model) => {
+      const { upper, lower } = margins[model]!;
+      const top = binOfRank(histograms[model]!, upper - above[model]!);
+      const bottom = binOfRank(histograms[model]!, lower - above[model]!);
+      const low = window.low + bottom * 2 ** window.shift;
+      return fit(low, Math.min(window.high, window.low + (top + 1) * 2 ** window.shift), bins);
+    });
+
+  const whole = ranks.map(() => fit(0, KEYS, SAMPLE_BINS));
+  const coarse = narrow(whole, await run<ScanResult>({ kind: 'scan', spans, windows: whole }));
+  if (size === group.elements) return coarse;
+  const close = await run<ScanResult>({ kind: 'scan', spans, windows: coarse });
+  return narrow(coarse, close).map((window, model) => {
+    if (window.shift > 0) return window;
+    // Differences of bfloat16 take few values: the commonest of the window is worth being counted apart.
+    const counts = close.histograms[model]!;
+    const from = window.low - coarse[model]!.low;
+    let often = from;
+    for (let bin = from; bin < from + window.bins; bin++) if (counts[bin]! > counts[often]!) often = bin;
+    return coarse[model]!.shift === 0 ? { ...window, common: coarse[model]!.low + often } : window;
   });
 }
 
@@ -148,15 +151,15 @@ function resolve(window: Window, rank: number, scans: ScanResult[], model: numbe
     if (window.high === KEYS) return { key: KEYS, ties: rank, equal: scans.map((scan) => scan.above[model]!) };
     return { next: { low: window.high, high: KEYS } };
   }
+  const total = new Float64Array(window.bins);
+  for (const scan of scans) addTo(total, scan.histograms[model]!);
   for (let bin = window.bins - 1; bin >= 0; bin--) {
-    const equal = scans.map((scan) => scan.histograms[model]![bin]!);
-    const here = equal.reduce((sum, count) => sum + count, 0);
-    if (above + here >= rank) {
+    if (above + total[bin]! >= rank) {
       const low = window.low + bin * 2 ** window.shift;
-      if (window.shift === 0) return { key: low, ties: rank - above, equal };
-      return { next: { low, high: Math.min(window.high, low + 2 ** window.shift) } };
+      if (window.shift > 0) return { next: { low, high: Math.min(window.high, low + 2 ** window.shift) } };
+      return { key: low, ties: rank - above, equal: scans.map((scan) => scan.histograms[model]![bin]!) };
     }
-    above += here;
+    above += total[bin]!;
   }
   if (window.low === 0) {
     throw new AmalgamError(
@@ -165,6 +168,10 @@ function resolve(window: Window, rank: number, scans: ScanResult[], model: numbe
     );
   }
   return { next: { low: 0, high: window.low } };
+}
+
+function addTo(total: Float64Array, counts: Uint32Array): void {
+  for (let i = 0; i < total.length; i++) total[i]! += counts[i]!;
 }
 
 /** Where, in the order of entries, the last kept entry equal to the threshold lies. */
