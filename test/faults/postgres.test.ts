@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Recipe } from '@amalgam/contracts';
-import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest';
 import { registerModels } from '../../apps/worker/test/models.js';
 import { Stack } from '../../apps/worker/test/stack.js';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../libs/database/src/embedded.js';
@@ -12,6 +12,8 @@ import { killWorkers, WorkerProcess } from './worker-process.js';
 
 // A server of its own, also when the other suites use the one that DATABASE_URL names: this one is restarted.
 let dir: string;
+vi.setConfig({ testTimeout: 120_000 }); // processes start slowly on a busy machine
+
 let server: EmbeddedPostgres;
 let stack: Stack;
 let recipe: Recipe;
@@ -24,7 +26,7 @@ beforeAll(async () => {
   await chmod(dir, 0o755); // as root the server runs as another user, who must be able to enter
   server = await start();
   stack = await Stack.open(server.url, { AMALGAM_THREADS: '1', AMALGAM_STALE_MS: '10000' });
-  recipe = await registerModels(stack, { megabytes: 4, tensors: 24 });
+  recipe = await registerModels(stack, { megabytes: 4, tensors: 16 });
   weights = await undisturbed(stack, () => stack.createMerge(recipe));
 });
 afterEach(killWorkers);

@@ -66,7 +66,7 @@ export class WorkerProcess {
   }
 
   async kill(): Promise<void> {
-    this.signal('SIGKILL');
+    this.signal('SIGKILL'); // reaches a stopped process, too
     await this.ended;
   }
 
@@ -76,7 +76,41 @@ export class WorkerProcess {
   }
 }
 
-/** For afterEach: no worker outlives its test. */
+/** Workers of one kind, which are replaced when they have ended: starting one takes longer than most merges. */
+export class WorkerPool {
+  #workers: WorkerProcess[] = [];
+  #filling: Promise<unknown> = Promise.resolve();
+
+  constructor(
+    readonly env: Env,
+    readonly size: number,
+  ) {}
+
+  /** Starts what is missing; then there are as many as there should be, all running. */
+  fill(): Promise<WorkerProcess[]> {
+    const filled = this.#filling.then(() => this.#fill());
+    this.#filling = filled.catch(() => {});
+    return filled;
+  }
+
+  /** The one with this id in the database, if it runs. */
+  find(workerId: string | undefined): WorkerProcess | undefined {
+    return this.#workers.find((worker) => worker.running && worker.is(workerId));
+  }
+
+  async #fill(): Promise<WorkerProcess[]> {
+    const running = this.#workers.filter((worker) => worker.running);
+    const missing = Array.from({ length: this.size - running.length }, () => WorkerProcess.start(this.env));
+    this.#workers = [...running, ...(await Promise.all(missing))];
+    return this.#workers;
+  }
+
+  async kill(): Promise<void> {
+    await Promise.all(this.#workers.map((worker) => worker.kill()));
+  }
+}
+
+/** For afterEach or afterAll: no worker outlives its test. */
 export async function killWorkers(): Promise<void> {
   await Promise.all([...alive].map((worker) => worker.kill()));
 }

@@ -1,31 +1,34 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { MergeStage, Recipe } from '@amalgam/contracts';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { registerModels } from '../../apps/worker/test/models.js';
 import { Stack } from '../../apps/worker/test/stack.js';
 import { startTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { expectOneSuccess, undisturbed } from './expectations.js';
-import { killWorkers, WorkerProcess } from './worker-process.js';
+import { killWorkers, WorkerPool, WorkerProcess } from './worker-process.js';
+
+vi.setConfig({ testTimeout: 120_000 }); // processes start slowly on a busy machine
 
 let server: TestDatabase;
 let stack: Stack;
 let recipe: Recipe;
 let weights: Record<string, string>;
+let pool: WorkerPool;
 beforeAll(async () => {
   server = await startTestDatabase();
   stack = await Stack.open(server.url, { AMALGAM_THREADS: '1' });
-  recipe = await registerModels(stack, { megabytes: 4, tensors: 24 });
+  recipe = await registerModels(stack, { megabytes: 4, tensors: 16 });
   weights = await undisturbed(stack, () => stack.createMerge(recipe));
+  pool = new WorkerPool(stack.env, 2);
 });
-afterEach(killWorkers);
 afterAll(async () => {
+  await killWorkers();
   await stack?.close();
   await server?.stop();
 });
 
 /** Two workers, and a merge that one of them has begun and stored two shards of. */
-async function halfway(env: Record<string, string> = {}) {
-  const workers = await Promise.all([0, 1].map(() => WorkerProcess.start({ ...stack.env, ...env })));
+async function halfway(workers: WorkerProcess[]) {
   const id = await stack.createMerge(recipe);
   await stack.untilShards(id, 2);
   const owner = (await stack.merge(id)).attempts[0]?.worker;
@@ -43,7 +46,7 @@ async function storedEtags(id: string): Promise<Map<string, string | undefined>>
 
 describe('a worker that is killed in the middle of a merge', () => {
   it('costs an attempt and nothing else', async () => {
-    const { id, holder, other } = await halfway();
+    const { id, holder, other } = await halfway(await pool.fill());
     await holder.kill();
     const stored = await storedEtags(id);
     const merge = await stack.untilFinal(id);
@@ -57,8 +60,14 @@ describe('a worker that is killed in the middle of a merge', () => {
 });
 
 describe('a worker that is told to stop', () => {
+  // These workers have settings of their own, and must be alone.
+  beforeAll(() => pool.kill());
+  const start = (env: Record<string, string>) => WorkerProcess.start({ ...stack.env, ...env });
+
   it('gives its merge back at once, and ends', async () => {
-    const { id, holder, other } = await halfway({ AMALGAM_STALE_MS: '60000' });
+    const { id, holder, other } = await halfway(
+      await Promise.all([0, 1].map(() => start({ AMALGAM_STALE_MS: '60000' }))),
+    );
     const asked = Date.now();
     holder.signal('SIGTERM');
     expect(await holder.ended).toBe(0);
@@ -67,10 +76,11 @@ describe('a worker that is told to stop', () => {
     await expectOneSuccess(stack, id, weights);
     expect(merge.attempts).toMatchObject([{ state: 'lost', error: { detail: 'the worker was stopped' } }, {}]);
     expect(other.is(merge.attempts[1]?.worker)).toBe(true);
+    await other.kill();
   });
 
   it('may finish its merge when it has the time', async () => {
-    const { id, holder } = await halfway({ AMALGAM_GRACE_MS: '60000' });
+    const { id, holder } = await halfway([await start({ AMALGAM_GRACE_MS: '60000' })]);
     holder.signal('SIGINT');
     expect(await holder.ended).toBe(0);
     expect((await stack.merge(id)).attempts.map(({ state }) => state)).toEqual(['succeeded']);
@@ -80,7 +90,7 @@ describe('a worker that is told to stop', () => {
 
 describe('a worker that freezes, is taken over from, and wakes up', () => {
   it.each<MergeStage>(['merging', 'publishing'])('cannot publish a second time (%s)', async (stage) => {
-    const { id, holder, other } = await halfway();
+    const { id, holder, other } = await halfway(await pool.fill());
     await stack.until(id, ({ progress }) => progress.stage === stage);
     holder.signal('SIGSTOP');
     const merge = await stack.untilFinal(id);
