@@ -20,19 +20,19 @@ import { objectRoutes } from './routes/objects.js';
 import { queueRoutes } from './routes/queue.js';
 import { EventHub } from './services/event-hub.js';
 import { compileValidator, parseQuery } from './services/validation.js';
-import type { Api, StreamTiming } from './types.js';
+import type { Api, Timing } from './types.js';
 
 export interface AppOptions {
   config: Config;
   parts: Parts;
   log: Logger;
   metrics?: Metrics;
-  streams?: Partial<StreamTiming>;
+  timing?: Partial<Timing>;
 }
 
 /** No byte in either direction for so long ends a connection; streams send heartbeats. */
 const IDLE_MS = 120_000;
-const TIMING: StreamTiming = { heartbeatMs: 15_000, pollMs: 5_000 };
+const TIMING: Timing = { heartbeatMs: 15_000, pollMs: 5_000, bodyMs: 60_000 };
 
 /** The HTTP API, ready to listen. Closing it ends the event streams and leaves the parts open: they are the caller's. */
 export async function buildApp(options: AppOptions): Promise<Api> {
@@ -53,7 +53,7 @@ export async function buildApp(options: AppOptions): Promise<Api> {
   }).withTypeProvider<TypeBoxTypeProvider>();
 
   app.decorate('config', config).decorate('parts', parts);
-  app.decorate('streamTiming', { ...TIMING, ...options.streams });
+  app.decorate('timing', { ...TIMING, ...options.timing });
   app.decorate('eventHub', new EventHub(parts.database));
   app.decorateRequest('caller', null).decorateRequest('idempotency', null);
   app.addHook('preClose', () => app.eventHub.close());

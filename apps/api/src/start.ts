@@ -1,8 +1,10 @@
+import { AmalgamError } from '@amalgam/contracts';
 import { type Config, openParts } from '@amalgam/runtime';
 import { createLogger, type Logger } from '@amalgam/telemetry';
 import { buildApp } from './app.js';
 import { ensureFirstKey } from './first-key.js';
 import { freePort } from './free-port.js';
+import type { Api } from './types.js';
 
 export interface RunningApi {
   /** Where it listens, with the real port. */
@@ -25,23 +27,33 @@ export async function startApi(given: Config, options: { log?: Logger } = {}): P
   const log = options.log ?? createLogger({ name: 'api', level: given.logLevel, pretty: given.logPretty });
   const config = await withPort(given);
   const parts = await openParts(config, log);
-  try {
-    const app = await buildApp({ config, parts, log });
-    const firstKey = await ensureFirstKey(parts.database);
-    await app.listen({ host: config.host, port: config.port });
-    return {
-      url: `http://${config.host.includes(':') ? `[${config.host}]` : config.host}:${config.port}`,
-      firstKey,
-      close: async () => {
-        const timer = setTimeout(() => app.server.closeAllConnections(), CLOSE_MS);
-        await app.close();
-        clearTimeout(timer);
-        await parts.close();
-      },
-    };
-  } catch (error) {
+  let app: Api | undefined;
+  const close = async () => {
+    const timer = setTimeout(() => app?.server.closeAllConnections(), CLOSE_MS);
+    await app?.close();
+    clearTimeout(timer);
     await parts.close();
+  };
+  try {
+    app = await buildApp({ config, parts, log });
+    await listen(app, config);
+    // Last: a key that was made by a start that failed would never have been shown.
+    const firstKey = await ensureFirstKey(parts.database);
+    const host = config.host.includes(':') ? `[${config.host}]` : config.host;
+    return { url: `http://${host}:${config.port}`, firstKey, close };
+  } catch (error) {
+    await close();
     throw error;
+  }
+}
+
+async function listen(app: Api, { host, port }: Config): Promise<void> {
+  try {
+    await app.listen({ host, port });
+  } catch (cause) {
+    const code = (cause as NodeJS.ErrnoException).code;
+    if (code === undefined || !/^E[A-Z]+$/.test(code)) throw cause;
+    throw new AmalgamError('unavailable', `cannot listen on ${host}, port ${port}: ${code}`, { cause });
   }
 }
 

@@ -33,11 +33,14 @@ export interface HeldKey {
   completed: boolean;
 }
 
-/** Intervals of event streams, in milliseconds. */
-export interface StreamTiming {
+/** In milliseconds. */
+export interface Timing {
+  /** Between two signs of life of an event stream. */
   heartbeatMs: number;
-  /** How often a stream looks for events that no NOTIFY announced. */
+  /** How often an event stream looks for events that no NOTIFY announced. */
   pollMs: number;
+  /** How long a request's body may take to arrive; uploads may take as long as they like. */
+  bodyMs: number;
 }
 
 declare module 'fastify' {
@@ -45,7 +48,7 @@ declare module 'fastify' {
     config: Config;
     parts: Parts;
     eventHub: EventHub;
-    streamTiming: StreamTiming;
+    timing: Timing;
   }
   interface FastifyRequest {
     caller: Caller | null;

@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -100,6 +101,13 @@ describe('the program', () => {
 
   it('says in one line why it cannot start', async () => {
     await expect(start({ AMALGAM_PORT: 'x' })).rejects.toThrow('amalgam: AMALGAM_PORT must be an integer');
+    const taken = createServer().listen(0, '127.0.0.1');
+    await once(taken, 'listening');
+    const { port } = taken.address() as AddressInfo;
+    await expect(start({ AMALGAM_PORT: String(port) })).rejects.toThrow(
+      `amalgam: cannot listen on 127.0.0.1, port ${port}: EADDRINUSE`,
+    );
+    taken.close();
     await expect(start({ DATABASE_URL: '' })).rejects.toThrow('amalgam: DATABASE_URL is not set');
   });
 });

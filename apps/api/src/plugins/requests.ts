@@ -7,7 +7,6 @@ import type { Api } from '../types.js';
 const REQUEST_ID = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$/;
 /** Probes and scrapes would fill the log. */
 const QUIET = new Set(['/healthz', '/readyz', '/metrics']);
-const SLOW_BODY_MS = 60_000;
 
 /** The client's request id, when it is one; else a new one. */
 export function requestId(raw: IncomingMessage): string {
@@ -23,8 +22,8 @@ async function requests(app: Api, { metrics }: { metrics: Metrics }): Promise<vo
 
   // Node's own limit on the time to receive a request holds for all requests, uploads too, so it is off.
   app.addHook('preParsing', async (request, _reply, payload) => {
-    if (request.routeOptions.config.streamsBody === true) return payload;
-    const timer = setTimeout(() => request.raw.destroy(), SLOW_BODY_MS);
+    if (!hasBody(request.raw) || request.routeOptions.config.streamsBody === true) return payload;
+    const timer = setTimeout(() => request.raw.destroy(), app.timing.bodyMs);
     payload.once('close', () => clearTimeout(timer)).once('end', () => clearTimeout(timer));
     timer.unref();
     return payload;
@@ -48,6 +47,12 @@ async function requests(app: Api, { metrics }: { metrics: Metrics }): Promise<vo
       'request',
     );
   });
+}
+
+/** A request without one never ends as a stream, since nobody reads it. */
+function hasBody({ headers, method }: IncomingMessage): boolean {
+  if (method === 'GET' || method === 'HEAD') return false;
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
 }
 
 declare module 'fastify' {

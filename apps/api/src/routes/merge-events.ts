@@ -45,7 +45,7 @@ export async function mergeEventRoutes(app: Api): Promise<void> {
       }
       const merge = found(await database.merges.get(projectId, id), 'merge', id);
       const from = lastEventId(request.headers['last-event-id']) ?? after;
-      const services = { database, hub: app.eventHub, timing: app.streamTiming };
+      const services = { database, hub: app.eventHub, timing: app.timing };
       try {
         await streamEvents(reply, services, { projectId, mergeId: id, state: merge.state, after: from });
       } catch (error) {

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { isFinal, isFinalEvent, type MergeEvent, type MergeState } from '@amalgam/contracts';
 import type { Database } from '@amalgam/database';
 import type { FastifyReply } from 'fastify';
-import type { StreamTiming } from '../types.js';
+import type { Timing } from '../types.js';
 import type { EventHub } from './event-hub.js';
 
 const PAGE = 200;
@@ -25,7 +25,7 @@ interface Subject {
  */
 export async function streamEvents(
   reply: FastifyReply,
-  parts: { database: Database; hub: EventHub; timing: StreamTiming },
+  parts: { database: Database; hub: EventHub; timing: Timing },
   subject: Subject,
 ): Promise<void> {
   const { hub, timing, database } = parts;
@@ -41,7 +41,7 @@ export async function streamEvents(
     writer.onClose(() => waker.close());
     try {
       let last = subject.after;
-      for (;;) {
+      for (let ended = false; ; ) {
         for (const event of events) await writer.event(event);
         const newest = events.at(-1);
         last = newest?.seq ?? last;
@@ -50,7 +50,10 @@ export async function streamEvents(
         if (writer.closed || hub.closed || (caughtUp && newest !== undefined && isFinalEvent(newest.type))) return;
         if (caughtUp) await waker.wait(timing.pollMs);
         if (writer.closed || hub.closed) return;
+        // Whoever asks for what comes after a number that is never reached must not wait for ever.
+        if (newest === undefined) ended = isFinal(await stateOf(database, subject));
         events = await read(last);
+        if (ended && events.length === 0) return;
       }
     } finally {
       writer.end();
@@ -58,6 +61,10 @@ export async function streamEvents(
   } finally {
     waker.close();
   }
+}
+
+async function stateOf(database: Database, { projectId, mergeId, state }: Subject): Promise<MergeState> {
+  return (await database.merges.get(projectId, mergeId))?.state ?? state;
 }
 
 /** Writes frames as fast as the client takes them. */

@@ -22,7 +22,7 @@ export function toAmalgamError(error: unknown, bodyLimit: number): AmalgamError 
   if (isNoSpace(error)) return new AmalgamError('storage_full', 'no space left on the device', { cause: error });
   const { code, statusCode, message } = error as { code?: unknown; statusCode?: unknown; message?: unknown };
   const text = typeof message === 'string' ? message : '';
-  if (typeof code === 'string' && DATABASE_IS_AWAY.test(code)) {
+  if (isDatabaseAway(error)) {
     return new AmalgamError('unavailable', 'the database does not answer; try again', { cause: error });
   }
   switch (statusCode) {
@@ -41,8 +41,17 @@ export function toAmalgamError(error: unknown, bodyLimit: number): AmalgamError 
   }
 }
 
-/** Prisma's codes for a server that is away or a pool without a free connection, and the system's. */
-const DATABASE_IS_AWAY = /^(P1001|P1002|P1008|P1017|P2024|P2028|ECONNREFUSED|57P0[123])$/;
+/** A connection that could not be made, broke, or was not free in time: Prisma's codes and kinds, pg's words, the system's codes. */
+function isDatabaseAway(error: unknown): boolean {
+  const { code, message, meta } = error as { code?: unknown; message?: unknown; meta?: unknown };
+  if (typeof code === 'string' && AWAY_CODES.test(code)) return true;
+  if (typeof message === 'string' && /^Connection terminated/.test(message)) return true;
+  const driver = (meta as { driverAdapterError?: { cause?: { kind?: unknown } } } | undefined)?.driverAdapterError;
+  return typeof driver?.cause?.kind === 'string' && AWAY_KINDS.has(driver.cause.kind);
+}
+
+const AWAY_CODES = /^(P1001|P1002|P1008|P1017|P2024|P2028|ECONNREFUSED|ECONNRESET|57P0[123])$/;
+const AWAY_KINDS = new Set(['DatabaseNotReachable', 'ConnectionClosed', 'SocketTimeout', 'TooManyConnections']);
 
 function badRequest(code: unknown, message: string): string {
   if (code === 'FST_ERR_BAD_URL') return 'the path cannot be decoded';

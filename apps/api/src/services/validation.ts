@@ -22,7 +22,7 @@ export function compileValidator({ schema, httpPart }: { schema: TSchema; httpPa
 /** Numbers and booleans among a query's texts; one text where a list is wanted. */
 function readTexts(schema: TSchema, query: unknown): unknown {
   const properties = (schema as { properties?: Record<string, { type?: unknown }> }).properties ?? {};
-  const read: Record<string, unknown> = {};
+  const read: Record<string, unknown> = Object.create(null);
   for (const [key, value] of Object.entries(query as Record<string, unknown>)) {
     const type = Object.hasOwn(properties, key) ? properties[key]?.type : undefined;
     if (type === 'array') read[key] = [value].flat();
@@ -56,15 +56,20 @@ export function parseQuery(text: string): Record<string, unknown> {
 // With the u flag, surrogates that make a pair are one character and are not matched.
 const UNSTORABLE = /[\0\p{Surrogate}]/u;
 
+/** Deeper than anything here, and far from what recursion bears. */
+const MOST_LEVELS = 32;
+
 /** Postgres takes neither NUL nor half of a surrogate pair, which JSON and schemas let pass. */
-function findUnstorable(value: unknown, pointer: string, errors: FieldError[]): void {
+function findUnstorable(value: unknown, pointer: string, errors: FieldError[], level = 0): void {
   const detail = 'must not contain NUL or half of a surrogate pair';
-  if (typeof value === 'string') {
+  if (level > MOST_LEVELS) {
+    errors.push({ pointer, detail: `is nested deeper than ${MOST_LEVELS} levels` });
+  } else if (typeof value === 'string') {
     if (UNSTORABLE.test(value)) errors.push({ pointer, detail });
   } else if (typeof value === 'object' && value !== null) {
     for (const [key, item] of Object.entries(value)) {
       if (UNSTORABLE.test(key)) errors.push({ pointer, detail });
-      else findUnstorable(item, `${pointer}/${escapePointer(key)}`, errors);
+      else findUnstorable(item, `${pointer}/${escapePointer(key)}`, errors, level + 1);
     }
   }
 }

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { useWorld } from '../support/world.js';
 
 describe('problems', () => {
-  const world = useWorld({ env: { AMALGAM_BODY_LIMIT_BYTES: '2048' } });
+  const world = useWorld({ env: { AMALGAM_BODY_LIMIT_BYTES: '2048' }, timing: { bodyMs: 200 } });
   const post = (payload: string, type = 'application/json') =>
     world.app.inject({
       method: 'POST',
@@ -50,6 +50,15 @@ describe('problems', () => {
       body: { name: 'a\0b', recipe: { method: 'linear', models: [{ model: '\ud800' }] } },
     });
     expect(nul.body.errors?.map(({ pointer }) => pointer)).toEqual(['/name', '/recipe/models/0/model']);
+  });
+
+  it('refuses what is nested without end', async () => {
+    const deep = `${'['.repeat(500)}${']'.repeat(500)}`;
+    const response = await post(
+      `{"recipe": {"method": "linear", "models": [{"model": "x"}], "parameters": {"a": ${deep}}}}`,
+    );
+    expect(response.statusCode).toBe(400);
+    expect(response.json<Problem>().detail).toContain('nested deeper than');
   });
 
   it('refuses a body over the limit and other content types', async () => {
@@ -113,5 +122,16 @@ describe('problems', () => {
     });
     expect(answer).toMatch(/^HTTP\/1\.1 400/);
     expect((await fetch(new URL('/healthz', url))).status).toBe(200);
+  });
+
+  it('does not wait for ever for a body', async () => {
+    const url = new URL(world.config.publicUrl);
+    const head = `POST /v1/merges HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${world.token}\r\n`;
+    await new Promise<void>((resolve) => {
+      const socket = connect(Number(url.port), url.hostname, () =>
+        socket.write(`${head}content-type: application/json\r\ncontent-length: 100\r\n\r\n{`),
+      );
+      socket.on('error', () => {}).once('close', () => resolve());
+    });
   });
 });

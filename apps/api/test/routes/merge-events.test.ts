@@ -8,7 +8,7 @@ import { buildApp } from '../../src/index.js';
 import { claim, queueMerge, succeed, useWorld } from '../support/world.js';
 
 describe('events', () => {
-  const world = useWorld({ streams: { heartbeatMs: 100, pollMs: 30_000 } });
+  const world = useWorld({ timing: { heartbeatMs: 100, pollMs: 30_000, bodyMs: 200 } });
   let url: string;
   beforeAll(async () => {
     url = await world.listen();
@@ -89,6 +89,13 @@ describe('events', () => {
     ]);
     expect(text).toContain(': heartbeat');
     expect(Date.now() - started).toBeLessThan(20_000);
+  });
+
+  it('ends also for those who ask for what comes after a number that is never reached', async () => {
+    const { id } = await queueMerge(world);
+    const response = await stream(id, {}, '?after=999');
+    await succeed(world, await claim(world, id));
+    expect(frames(await response.text())).toEqual([]);
   });
 
   it('goes on past the end of an attempt that was retried', async () => {

@@ -11,7 +11,7 @@ import type { InjectOptions } from 'fastify';
 import { afterAll, beforeAll, expect } from 'vitest';
 import { startTestDatabase, type TestDatabase } from '../../../../test/support/postgres.js';
 import { freePort } from '../../src/free-port.js';
-import { type Api, buildApp } from '../../src/index.js';
+import { type Api, type AppOptions, buildApp } from '../../src/index.js';
 
 export interface Answer<T = unknown> {
   status: number;
@@ -48,7 +48,7 @@ export interface World {
 
 export interface WorldOptions {
   env?: Record<string, string>;
-  streams?: { heartbeatMs?: number; pollMs?: number };
+  timing?: AppOptions['timing'];
 }
 
 /** Sets the world up before the tests of a file. Its members are there once the tests run. */
@@ -73,7 +73,7 @@ export function useWorld(options: WorldOptions = {}): World {
       config,
       parts,
       log,
-      ...(options.streams === undefined ? {} : { streams: options.streams }),
+      ...(options.timing === undefined ? {} : { timing: options.timing }),
     });
     const keyFor = async (name: string) => {
       const project = await parts.database.projects.ensure(name);

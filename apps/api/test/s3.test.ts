@@ -1,0 +1,83 @@
+import { pathToFileURL } from 'node:url';
+import { createClient } from '@amalgam/client';
+import type { Checkpoint, Problem } from '@amalgam/contracts';
+import { afterAll, describe, expect, it } from 'vitest';
+import { NO_S3, startS3 } from '../../../test/support/s3.js';
+import { useWorld, weights } from './support/world.js';
+
+const s3 = await startS3();
+
+if (s3 === null) {
+  const name = `SKIPPED: the API over S3 — ${NO_S3}`;
+  console.warn(name);
+  describe(name, () => {
+    it.skipIf(process.env['AMALGAM_REQUIRE_S3'] !== '1')('has a server (AMALGAM_REQUIRE_S3=1 asks for one)', () => {
+      expect.fail(`AMALGAM_REQUIRE_S3=1, but there is ${NO_S3}`);
+    });
+  });
+} else {
+  afterAll(() => s3.stop());
+
+  describe('the API over S3', () => {
+    const world = useWorld({
+      env: {
+        S3_ENDPOINT: s3.endpoint,
+        S3_BUCKET: s3.bucket,
+        AWS_REGION: s3.region,
+        AWS_ACCESS_KEY_ID: s3.accessKeyId,
+        AWS_SECRET_ACCESS_KEY: s3.secretAccessKey,
+        AMALGAM_ALLOWED_ROOTS: `${pathToFileURL('/nowhere').href},s3://${s3.bucket}/shared`,
+      },
+    });
+
+    it('uploads straight to the bucket, hashes on completion, and redirects downloads there', async () => {
+      const client = createClient({ baseUrl: await world.listen(), apiKey: world.token });
+      const bytes = weights(3);
+      const checkpoint = await client.checkpoints.upload({ files: [{ path: 'model.safetensors', bytes }] });
+      expect(checkpoint).toMatchObject({ state: 'ready', tensors: 2 });
+      expect(checkpoint.files[0]!.sha256).toMatch(/^[0-9a-f]{64}$/);
+
+      const path = `/v1/checkpoints/${checkpoint.id}/files/model.safetensors`;
+      const redirect = await world.call('GET', path);
+      expect(redirect.status).toBe(302);
+      expect(redirect.headers['location']!.startsWith(s3.endpoint)).toBe(true);
+      const fetched = await client.checkpoints.download(checkpoint.id, 'model.safetensors');
+      expect(Buffer.from(fetched).equals(bytes)).toBe(true);
+
+      expect(await world.call('GET', '/v1/objects/x?method=GET', { token: null })).toMatchObject({ status: 404 });
+      await client.checkpoints.delete(checkpoint.id);
+      expect((await world.parts.store.list(`checkpoints/${checkpoint.id}`)).objects).toEqual([]);
+    });
+
+    it('finds a wrong digest by reading what arrived', async () => {
+      const bytes = weights(4);
+      const { body } = await world.call<Checkpoint>('POST', '/v1/checkpoints', {
+        body: { files: [{ path: 'model.safetensors', bytes: bytes.length, sha256: 'ab'.repeat(32) }] },
+      });
+      const sent = await fetch(body.uploads![0]!.url, { method: 'PUT', body: new Uint8Array(bytes) });
+      expect(sent.status).toBe(200);
+      const refused = await world.call<Problem>('POST', `/v1/checkpoints/${body.id}/complete`);
+      expect(refused).toMatchObject({ status: 422, body: { code: 'digest_mismatch' } });
+    });
+
+    it('registers what lies below an allowed prefix, streams it, and nothing beside it', async () => {
+      const bytes = weights(5);
+      await world.parts.store.put('shared/llama/model.safetensors', bytes);
+      await world.parts.store.put('private/llama/model.safetensors', bytes);
+      const register = (uri: string) => world.call<Checkpoint & Problem>('POST', '/v1/checkpoints', { body: { uri } });
+      const { status, body } = await register(`s3://${s3.bucket}/shared/llama`);
+      expect({ status, name: body.name }).toEqual({ status: 201, name: 'llama' });
+      const response = await world.app.inject({
+        url: `/v1/checkpoints/${body.id}/files/model.safetensors`,
+        headers: { authorization: `Bearer ${world.token}`, range: 'bytes=8-15' },
+      });
+      expect(response.rawPayload.equals(bytes.subarray(8, 16))).toBe(true);
+      for (const uri of [`s3://${s3.bucket}/private/llama`, `s3://${s3.bucket}/sharedx`, 's3://other-bucket/shared']) {
+        expect((await register(uri)).body.code).toBe('uri_not_allowed');
+      }
+      // Deleting it leaves alone what is not ours.
+      expect((await world.call('DELETE', `/v1/checkpoints/${body.id}`)).status).toBe(204);
+      expect(await world.parts.store.head('shared/llama/model.safetensors')).not.toBeNull();
+    });
+  });
+}
