@@ -6,7 +6,10 @@ import { countElements, sample, toTasks } from './spans.js';
 
 /** Keys are below 2^31; no window reaches further. */
 const KEYS = 0x7fffffff;
-const SAMPLE_BINS = 2 ** 16;
+/** Bins of a window that cannot have one for each key: small enough to be sent around for nothing. */
+const COARSE_BINS = 2 ** 12;
+/** A sample is looked at key by key when its window has no more keys than this. */
+const MOST_NEAR_BINS = 2 ** 20;
 /** How far from the sampled quantile the true one is looked for first, in standard deviations of independent draws. */
 const SAMPLE_DEVIATIONS = 6;
 /** Tasks that a group is scanned in; each has a histogram, so that ties are found by scanning one task again. */
@@ -92,42 +95,46 @@ async function searchGroup(
   return found.map((cut) => cut!);
 }
 
-/** A window of at most `bins` bins over keys [low, high). */
-function fit(low: number, high: number, bins: number, common = -1): Window {
-  const shift = Math.max(0, Math.ceil(Math.log2((high - low) / bins)));
-  return { low, high, shift, bins: Math.ceil((high - low) / 2 ** shift), common };
+/** A window over keys [low, high): a bin for each key where `bins` are enough, else few bins for a first look. */
+function fit(low: number, high: number, bins: number): Window {
+  const shift = high - low <= bins ? 0 : Math.ceil(Math.log2((high - low) / COARSE_BINS));
+  return { low, high, shift, bins: Math.ceil((high - low) / 2 ** shift), common: -1 };
 }
 
-/** Guesses, from a spread sample, a narrow window for each model's threshold, and the commonest key in it. */
+/** Guesses, from a spread sample, a narrow window for each model's threshold. */
 async function sampleWindows(group: Group, ranks: number[], bins: number, run: RunTask): Promise<Window[]> {
   const spans = sample(group.tensors);
   const size = countElements(spans);
-  const margins = ranks.map((rank) => {
-    const share = rank / group.elements;
-    const margin = size === group.elements ? 0 : SAMPLE_DEVIATIONS * Math.sqrt(size * share * (1 - share)) + 16;
-    return { upper: Math.max(1, share * size - margin), lower: Math.min(size, share * size + margin) };
-  });
-  const narrow = (windows: Window[], { above, histograms }: ScanResult) =>
-    windows.map((window, model) => {
-      const { upper, lower } = margins[model]!;
-      const top = binOfRank(histograms[model]!, upper - above[model]!);
-      const bottom = binOfRank(histograms[model]!, lower - above[model]!);
-      const low = window.low + bottom * 2 ** window.shift;
-      return fit(low, Math.min(window.high, window.low + (top + 1) * 2 ** window.shift), bins);
-    });
+  const isAll = size === group.elements;
+  const scan = (windows: Window[]) => run<ScanResult>({ kind: 'scan', spans, windows });
+  /** Bins between which the true rank lies, as far as the sample tells: from the `bottom` to the `top` one. */
+  const bounds = ({ above, histograms }: ScanResult, model: number) => {
+    const share = ranks[model]! / group.elements;
+    const margin = isAll ? 0 : SAMPLE_DEVIATIONS * Math.sqrt(size * share * (1 - share)) + 16;
+    const at = (rank: number) => binOfRank(histograms[model]!, rank - above[model]!);
+    return { top: at(Math.max(1, share * size - margin)), bottom: at(Math.min(size, share * size + margin)) };
+  };
 
-  const whole = ranks.map(() => fit(0, KEYS, SAMPLE_BINS));
-  const coarse = narrow(whole, await run<ScanResult>({ kind: 'scan', spans, windows: whole }));
-  if (size === group.elements) return coarse;
-  const close = await run<ScanResult>({ kind: 'scan', spans, windows: coarse });
-  return narrow(coarse, close).map((window, model) => {
+  const whole: Window = { low: 0, high: KEYS, shift: 15, bins: 2 ** 16, common: -1 };
+  const coarse = await scan(ranks.map(() => whole));
+  const near = ranks.map((_, model) => {
+    const { top, bottom } = bounds(coarse, model);
+    const [low, high] = [bottom * 2 ** whole.shift, Math.min(KEYS, (top + 1) * 2 ** whole.shift)];
+    return { low, high, shift: 0, bins: high - low, common: -1 };
+  });
+  if (isAll || near.some((window) => window.bins > MOST_NEAR_BINS))
+    return near.map(({ low, high }) => fit(low, high, bins));
+
+  const close = await scan(near);
+  return near.map(({ low }, model) => {
+    // Differences of bfloat16 take few values. Mostly one of them holds the rank, and the window is that single key.
+    const { top, bottom } = bounds(close, model);
+    const window = fit(low + bottom, low + top + 1, bins);
     if (window.shift > 0) return window;
-    // Differences of bfloat16 take few values: the commonest of the window is worth being counted apart.
     const counts = close.histograms[model]!;
-    const from = window.low - coarse[model]!.low;
-    let often = from;
-    for (let bin = from; bin < from + window.bins; bin++) if (counts[bin]! > counts[often]!) often = bin;
-    return coarse[model]!.shift === 0 ? { ...window, common: coarse[model]!.low + often } : window;
+    let often = bottom;
+    for (let bin = bottom; bin <= top; bin++) if (counts[bin]! > counts[often]!) often = bin;
+    return { ...window, common: low + often };
   });
 }
 
