@@ -1,6 +1,6 @@
 // npm run bench:api — requests per second and latency of POST /v1/merges and GET /v1/merges/{id} under load, on embedded
 // PostgreSQL with its durability on, beside GET /healthz as the floor of the same server in the same run.
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { availableParallelism, cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -11,6 +11,7 @@ const SECONDS = Number(process.env.BENCH_SECONDS ?? 10);
 const CONNECTIONS = Number(process.env.BENCH_CONNECTIONS ?? 20);
 const zoo = fileURLToPath(new URL('../examples/zoo/vit6/', import.meta.url));
 const home = mkdtempSync(join(tmpdir(), 'amalgam-bench-api-'));
+chmodSync(home, 0o755); // as root the database runs as another user, who must get in
 const keyFile = join(home, 'key');
 
 // No worker: what is measured is accepting merges, not merging.

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startService } from '@amalgam/cli';
@@ -19,6 +19,7 @@ export interface TestService {
  */
 export async function startTestService(env: Record<string, string> = {}, workers = 1): Promise<TestService> {
   const home = await mkdtemp(join(tmpdir(), 'amalgam-service-'));
+  await chmod(home, 0o755); // as root the database runs as another user, who must get in
   const keyFile = join(home, 'api-key');
   const settings = {
     ...process.env,

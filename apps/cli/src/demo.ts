@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -144,6 +144,8 @@ function summary(report: Report): string {
 }
 
 const home = await mkdtemp(join(tmpdir(), 'amalgam-demo-'));
+// As root the database runs as another user, who must get into the folder; else its data would lie elsewhere, and stay.
+await chmod(home, 0o755);
 const keyFile = join(home, 'api-key');
 let failed = false;
 const service = await startService({
