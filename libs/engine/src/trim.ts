@@ -8,8 +8,6 @@ import { countElements, sample, toTasks } from './spans.js';
 const KEYS = 0x7fffffff;
 /** Bins of a window that cannot have one for each key: small enough to be sent around for nothing. */
 const COARSE_BINS = 2 ** 12;
-/** A sample is looked at key by key when its window has no more keys than this. */
-const MOST_NEAR_BINS = 2 ** 20;
 /** How far from the sampled quantile the true one is looked for first, in standard deviations of independent draws. */
 const SAMPLE_DEVIATIONS = 6;
 /** Tasks that a group is scanned in; each has a histogram, so that ties are found by scanning one task again. */
@@ -62,6 +60,8 @@ interface Found {
   of(tensor: number): Cut;
 }
 
+const KEEP_ALL: Found = { key: 0, of: () => ({ key: 0, tieEnd: Number.MAX_SAFE_INTEGER }) };
+
 async function searchGroup(
   job: Job,
   group: Group,
@@ -76,8 +76,11 @@ async function searchGroup(
   const tasks = toTasks(group.tensors, job.chunkElements, target);
   const bins = 2 ** Math.min(18, Math.floor(Math.log2(histogramBytes / 4 / (tasks.length * densities.length))));
 
-  let windows: (Window | null)[] = await sampleWindows(group, ranks, bins, run);
-  const found: (Found | undefined)[] = ranks.map(() => undefined);
+  // Density 1 keeps everything, zeros included: there is nothing to search.
+  const found = ranks.map((rank): Found | undefined => (rank === group.elements ? KEEP_ALL : undefined));
+  if (found.every((cut) => cut !== undefined)) return found as Found[];
+  const guesses = await sampleWindows(group, ranks, { each: bins, all: histogramBytes / 4 }, run);
+  let windows: (Window | null)[] = guesses.map((window, model) => (found[model] === undefined ? window : null));
   while (windows.some((window) => window !== null)) {
     const current = windows;
     const scans = await Promise.all(tasks.map((spans) => run<ScanResult>({ kind: 'scan', spans, windows: current })));
@@ -102,7 +105,12 @@ function fit(low: number, high: number, bins: number): Window {
 }
 
 /** Guesses, from a spread sample, a narrow window for each model's threshold. */
-async function sampleWindows(group: Group, ranks: number[], bins: number, run: RunTask): Promise<Window[]> {
+async function sampleWindows(
+  group: Group,
+  ranks: number[],
+  bins: { each: number; all: number },
+  run: RunTask,
+): Promise<Window[]> {
   const spans = sample(group.tensors);
   const size = countElements(spans);
   const isAll = size === group.elements;
@@ -122,14 +130,14 @@ async function sampleWindows(group: Group, ranks: number[], bins: number, run: R
     const [low, high] = [bottom * 2 ** whole.shift, Math.min(KEYS, (top + 1) * 2 ** whole.shift)];
     return { low, high, shift: 0, bins: high - low, common: -1 };
   });
-  if (isAll || near.some((window) => window.bins > MOST_NEAR_BINS))
-    return near.map(({ low, high }) => fit(low, high, bins));
+  const needed = near.reduce((sum, window) => sum + window.bins, 0);
+  if (isAll || needed > bins.all) return near.map(({ low, high }) => fit(low, high, bins.each));
 
   const close = await scan(near);
   return near.map(({ low }, model) => {
     // Differences of bfloat16 take few values. Mostly one of them holds the rank, and the window is that single key.
     const { top, bottom } = bounds(close, model);
-    const window = fit(low + bottom, low + top + 1, bins);
+    const window = fit(low + bottom, low + top + 1, bins.each);
     if (window.shift > 0) return window;
     const counts = close.histograms[model]!;
     let often = bottom;
