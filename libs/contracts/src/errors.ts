@@ -7,6 +7,8 @@ export const ERRORS = {
   invalid_request: { status: 400, title: 'The request is not valid' },
   invalid_recipe: { status: 422, title: 'The recipe is not valid' },
   invalid_checkpoint: { status: 422, title: 'The checkpoint is not valid' },
+  invalid_graph: { status: 422, title: 'The graph is not valid' },
+  unsupported_graph: { status: 422, title: 'The graph has something that cannot be differentiated or merged' },
   unsafe_format: { status: 422, title: 'The file format can run code and is refused' },
   unknown_method: { status: 422, title: 'There is no such merging method' },
   tensor_missing: { status: 422, title: 'A model lacks a tensor' },
