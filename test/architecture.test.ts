@@ -11,6 +11,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   tensors: ['contracts'],
   kernels: ['contracts'],
   onnx: ['contracts'],
+  autodiff: ['contracts', 'onnx'],
   storage: ['contracts'],
   database: ['contracts'],
   queue: ['contracts'],
@@ -26,7 +27,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
 };
 
 function libraries(): string[] {
-  return ['contracts', 'tensors', 'kernels', 'onnx', 'methods', 'engine', 'storage', 'database', 'queue']
+  return ['contracts', 'tensors', 'kernels', 'onnx', 'autodiff', 'methods', 'engine', 'storage', 'database', 'queue']
     .concat(['webhooks', 'telemetry', 'client', 'runtime'])
     .sort();
 }
