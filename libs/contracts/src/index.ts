@@ -6,4 +6,5 @@ export * from './recipe.js';
 export * from './resources.js';
 export * from './service.js';
 export * from './states.js';
+export * from './text.js';
 export * from './validate.js';

@@ -1,9 +1,8 @@
-import { AmalgamError } from '@amalgam/contracts';
+import { AmalgamError, quote } from '@amalgam/contracts';
 import { describeNode, domainOf } from './describe.js';
 import type { FunctionProto, GraphProto, ModelProto, NodeProto } from './model.js';
 import { bodiesOf } from './nested.js';
 import { topological } from './order.js';
-import { quote } from './quote.js';
 import { checkTensor } from './tensor.js';
 import { tensorsOf } from './visit.js';
 

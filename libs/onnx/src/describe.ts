@@ -1,5 +1,5 @@
+import { quote } from '@amalgam/contracts';
 import type { NodeProto } from './model.js';
-import { quote } from './quote.js';
 
 /** A node for an error message: its name, or what it makes when it has none, and its operator. */
 export function describeNode(node: NodeProto): string {

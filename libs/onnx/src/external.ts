@@ -1,9 +1,8 @@
 import { type FileHandle, open, realpath, stat } from 'node:fs/promises';
 import { posix, resolve, sep } from 'node:path';
-import { AmalgamError } from '@amalgam/contracts';
+import { AmalgamError, quote } from '@amalgam/contracts';
 import { fileError } from './file-errors.js';
 import type { StringStringEntryProto, TensorProto } from './model.js';
-import { quote } from './quote.js';
 import type { ByteSource } from './source.js';
 import { isExternal, isStringTensor, tensorError, tensorInfo } from './tensor.js';
 

@@ -1,11 +1,10 @@
-import { AmalgamError } from '@amalgam/contracts';
+import { AmalgamError, quote } from '@amalgam/contracts';
 import { constantKey } from './constants.js';
 import { describeNode, domainOf } from './describe.js';
 import type { AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto } from './model.js';
 import { FreshNames } from './names.js';
 import { allNames, bodiesOf, readsOf, renameFree } from './nested.js';
 import { topological } from './order.js';
-import { quote } from './quote.js';
 
 export interface NewNode {
   opType: string;

@@ -1,10 +1,9 @@
-import { AmalgamError } from '@amalgam/contracts';
+import { AmalgamError, quote } from '@amalgam/contracts';
 import { encode } from './encode.js';
 import { Graph } from './graph.js';
 import type { FunctionProto, ModelProto, NodeProto, TensorProto, ValueInfoProto } from './model.js';
 import { renameAll } from './nested.js';
 import { FUNCTION } from './onnx-schema.js';
-import { quote } from './quote.js';
 import { sameTensor } from './same-tensor.js';
 
 export interface MergePart {

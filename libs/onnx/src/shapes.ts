@@ -1,8 +1,7 @@
-import { AmalgamError } from '@amalgam/contracts';
+import { AmalgamError, quote } from '@amalgam/contracts';
 import { modelOf } from './convert.js';
 import type { Graph } from './graph.js';
 import type { ModelProto, ValueInfoProto } from './model.js';
-import { quote } from './quote.js';
 
 /** What onnxruntime says of an output (`session.outputMetadata`); the part that is used here. */
 export interface ValueMetadata {

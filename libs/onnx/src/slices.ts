@@ -1,8 +1,7 @@
-import { AmalgamError } from '@amalgam/contracts';
+import { AmalgamError, quote } from '@amalgam/contracts';
 import { Graph } from './graph.js';
 import type { NodeProto, ValueInfoProto } from './model.js';
 import { readsOf } from './nested.js';
-import { quote } from './quote.js';
 
 /** The nodes that values depend on. Values in `stops` are taken as given. */
 export function ancestors(

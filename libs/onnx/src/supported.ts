@@ -1,9 +1,8 @@
-import { AmalgamError } from '@amalgam/contracts';
+import { AmalgamError, quote } from '@amalgam/contracts';
 import { describeNode, domainOf } from './describe.js';
 import type { Graph } from './graph.js';
 import type { NodeProto } from './model.js';
 import { bodiesOf } from './nested.js';
-import { quote } from './quote.js';
 
 /** The first opset in which what gradients are made of is there: additive ScatterND and ScatterElements. */
 export const MINIMUM_OPSET = 16;

@@ -1,9 +1,8 @@
 import { constants } from 'node:buffer';
-import { AmalgamError } from '@amalgam/contracts';
+import { AmalgamError, quote } from '@amalgam/contracts';
 import { dtypeOfCode, ONNX_DTYPES, type OnnxDtype, packedBytes, STRING_CODE } from './dtypes.js';
 import type { TensorProto } from './model.js';
 import type { NumberArray } from './number-list.js';
-import { quote } from './quote.js';
 
 const EXTERNAL = 1;
 

@@ -1,3 +1,4 @@
+import { quote } from '@amalgam/contracts';
 import type {
   AttributeProto,
   FunctionProto,
@@ -7,7 +8,6 @@ import type {
   SparseTensorProto,
   TensorProto,
 } from './model.js';
-import { quote } from './quote.js';
 
 export interface Visited {
   tensor: TensorProto;

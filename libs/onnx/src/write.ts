@@ -1,13 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { AmalgamError } from '@amalgam/contracts';
+import { AmalgamError, quote } from '@amalgam/contracts';
 import { encode } from './encode.js';
 import { attachExternal, localExternal, locationProblem } from './external.js';
 import { writeError } from './file-errors.js';
 import type { ModelProto, TensorProto } from './model.js';
 import { MODEL } from './onnx-schema.js';
-import { quote } from './quote.js';
 import { MAX_MODEL_BYTES } from './read.js';
 import { isExternal, isStringTensor, loadTensor, readTensorBytes, tensorError, tensorInfo } from './tensor.js';
 import { mapTensors, tensorsOf } from './visit.js';

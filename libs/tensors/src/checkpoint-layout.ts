@@ -1,7 +1,6 @@
-import { AmalgamError } from '@amalgam/contracts';
+import { AmalgamError, byCodeUnit, quote, quoteList } from '@amalgam/contracts';
 import type { FolderFile } from './folder.js';
 import { foreignName, hasPickleName, pickleNamed } from './foreign-formats.js';
-import { byCodeUnit, quote, quoteList } from './quote.js';
 
 const INDEX_NAME = 'model.safetensors.index.json';
 const MODEL_NAME = 'model.safetensors';

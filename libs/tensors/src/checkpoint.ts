@@ -1,9 +1,8 @@
-import { AmalgamError, DTYPES, type Dtype } from '@amalgam/contracts';
+import { AmalgamError, byCodeUnit, DTYPES, type Dtype, quote } from '@amalgam/contracts';
 import { mapBounded } from './bounded.js';
 import { type CheckpointLayout, chooseLayout } from './checkpoint-layout.js';
 import type { FolderFile, ReadableFolder } from './folder.js';
 import { foreignFormat, MAGIC_BYTES } from './foreign-formats.js';
-import { byCodeUnit, quote } from './quote.js';
 import { readHeader, type SafetensorsHeader } from './safetensors-header.js';
 import { checkShardFiles, readShardIndex, type ShardIndex } from './shard-index.js';
 import type { ByteSource } from './source.js';

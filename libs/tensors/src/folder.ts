@@ -1,7 +1,6 @@
 import { readdir, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { AmalgamError } from '@amalgam/contracts';
-import { byCodeUnit, quote } from './quote.js';
+import { AmalgamError, byCodeUnit, quote } from '@amalgam/contracts';
 import { type ByteSource, fileError, fileSource } from './source.js';
 
 /** A file of a folder: its path relative to the folder, with forward slashes, and its size. */

@@ -1,5 +1,4 @@
-import { AmalgamError } from '@amalgam/contracts';
-import { quoteList } from './quote.js';
+import { AmalgamError, quoteList } from '@amalgam/contracts';
 
 /** Formats whose loading can run code; they are recognised and refused, never opened. */
 const PICKLE_EXTENSIONS = ['.bin', '.pt', '.pth', '.ckpt', '.pkl', '.pickle'];

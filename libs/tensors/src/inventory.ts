@@ -1,8 +1,7 @@
-import { AmalgamError, type Dtype, isDtype } from '@amalgam/contracts';
+import { AmalgamError, byCodeUnit, type Dtype, isDtype, quote } from '@amalgam/contracts';
 import { assemble, type CheckpointDescription, type CheckpointTensor } from './checkpoint.js';
 import { chooseLayout } from './checkpoint-layout.js';
 import type { FolderFile } from './folder.js';
-import { byCodeUnit, quote } from './quote.js';
 import { LENGTH_BYTES } from './safetensors-header.js';
 import { bytesOf, elementsOf, isDimension } from './shape.js';
 

@@ -1,4 +1,4 @@
-import { quote } from './quote.js';
+import { quote } from '@amalgam/contracts';
 
 export type JsonKind = 'object' | 'array' | 'string' | 'number' | 'boolean' | 'null' | 'nothing';
 

@@ -1,8 +1,7 @@
 import { isUtf8 } from 'node:buffer';
-import { AmalgamError, DTYPES, type Dtype, isDtype } from '@amalgam/contracts';
+import { AmalgamError, DTYPES, type Dtype, isDtype, quote } from '@amalgam/contracts';
 import { foreignFormat, MAGIC_BYTES } from './foreign-formats.js';
 import { JsonReader } from './json-reader.js';
-import { quote } from './quote.js';
 import { checkLayout } from './safetensors-layout.js';
 import { bytesOf, elementsOf } from './shape.js';
 import type { ByteSource } from './source.js';

@@ -1,5 +1,5 @@
 import type { AmalgamError } from '@amalgam/contracts';
-import { byCodeUnit, quote } from './quote.js';
+import { byCodeUnit, quote } from '@amalgam/contracts';
 import type { TensorEntry } from './safetensors-header.js';
 
 /**

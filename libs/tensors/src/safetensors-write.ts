@@ -1,6 +1,5 @@
 import { writeFile } from 'node:fs/promises';
-import { AmalgamError, type Dtype } from '@amalgam/contracts';
-import { byCodeUnit, quote } from './quote.js';
+import { AmalgamError, byCodeUnit, type Dtype, quote } from '@amalgam/contracts';
 import { LENGTH_BYTES, MAX_HEADER_BYTES, METADATA_KEY, readHeader } from './safetensors-header.js';
 import { bytesOf, elementsOf, isDimension } from './shape.js';
 import type { ByteSource } from './source.js';

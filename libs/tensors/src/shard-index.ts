@@ -1,8 +1,7 @@
 import { isUtf8 } from 'node:buffer';
-import { AmalgamError } from '@amalgam/contracts';
+import { AmalgamError, byCodeUnit, quote, quoteList } from '@amalgam/contracts';
 import { hasPickleName, pickleNamed } from './foreign-formats.js';
 import { JsonReader } from './json-reader.js';
-import { byCodeUnit, quote, quoteList } from './quote.js';
 import type { ByteSource } from './source.js';
 
 export const MAX_SHARDS = 10_000;
