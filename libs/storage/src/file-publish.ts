@@ -15,8 +15,8 @@ const PUBLISH_TRIES = 10;
 export async function publish(root: FileRoot, key: string, path: string, ifAbsent: boolean): Promise<FileVersion> {
   const version = await seal(path);
   for (let tries = 1; ; tries++) {
-    const target = await root.forWriting(key);
     try {
+      const target = await root.forWriting(key);
       if (ifAbsent) await linkNew(key, path, target);
       else await rename(path, target);
       await syncFolder(dirname(target));
