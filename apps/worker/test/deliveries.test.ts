@@ -108,13 +108,12 @@ it('progress is not sent again', async () => {
 });
 
 it('slow receivers do not hold up merges', async () => {
-  const { url } = await receiver(() => ({ status: 200, waitMs: 4_000 }));
-  const started = Date.now();
+  // Longer than a delivery waits: nothing is delivered while the merges run, whatever their speed.
+  const { url } = await receiver(() => ({ status: 200, waitMs: 30_000 }));
   const ids = await Promise.all([1, 2, 3, 4].map(async () => (await mergeWith(url)).id));
   for (const id of ids) expect((await stack.untilFinal(id)).state).toBe('succeeded');
-  expect(Date.now() - started).toBeLessThan(8_000);
   const sent = await Promise.all(ids.map((id) => deliveries(id)));
-  expect(sent.flat().some(({ state }) => state === 'pending')).toBe(true);
+  expect(sent.flat().every(({ state }) => state === 'pending')).toBe(true);
 });
 
 it('an address that is not allowed is not called', async () => {
