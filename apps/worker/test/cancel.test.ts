@@ -29,7 +29,7 @@ async function halfway(): Promise<string> {
   return id;
 }
 
-it('a running merge stops within two seconds of its cancellation and leaves no objects', async () => {
+it('a running merge stops soon after its cancellation and leaves no objects', async () => {
   const id = await halfway();
   const asked = Date.now();
   await stack.parts.database.control.requestCancel(stack.projectId, id);
