@@ -12,6 +12,9 @@ const THREAD_BYTES = 30_000_000;
 /** Larger chunks are no faster (measured); smaller ones cost more calls of the system. */
 const LARGEST_CHUNK = 2 ** 18;
 
+/** Threads are given up before chunks become smaller than this. */
+const SMALL_CHUNK = 2 ** 15;
+
 /** For the histograms of a threshold search, all models and units together. */
 export const HISTOGRAM_BYTES = 48_000_000;
 
@@ -21,7 +24,8 @@ export function threadBuffers(chunkElements: number, bytesPerElement: number, mo
 }
 
 /**
- * Chooses the chunk that fits into the memory bound.
+ * Chooses the chunk that fits into the memory bound, and the threads where their number is left open: one for each core, or as
+ * many as fit.
  *
  * @throws AmalgamError `memory_limit` when not even the smallest chunk fits; it says what would.
  */
@@ -29,7 +33,7 @@ export function planMemory(
   merged: MergedTensor[],
   options: PlanOptions,
 ): { chunkElements: number; threads: number; memoryBytes: number } {
-  const threads = options.threads ?? defaultThreads();
+  let threads = options.threads ?? defaultThreads();
   const limit = options.memoryBytes ?? DEFAULT_MEMORY_BYTES;
   const models = merged.reduce((most, tensor) => Math.max(most, tensor.models.length), 0);
   const width = merged.reduce((most, { base, models, dtype }) => Math.max(most, widthOf(base, models, dtype)), 0);
@@ -39,6 +43,9 @@ export function planMemory(
   let chunkElements = options.chunkElements ?? LARGEST_CHUNK;
   if (!Number.isInteger(Math.log2(chunkElements)) || chunkElements < BLOCK) {
     throw new RangeError(`chunkElements must be a power of two of at least ${BLOCK}, not ${chunkElements}`);
+  }
+  if (options.threads === undefined) {
+    while (threads > 1 && total(Math.min(chunkElements, SMALL_CHUNK)) > limit) threads--;
   }
   while (total(chunkElements) > limit && chunkElements > BLOCK) chunkElements /= 2;
   if (total(chunkElements) > limit) {

@@ -74,7 +74,7 @@ export interface MergePlan {
 export interface PlanOptions {
   /** Bound on the process' resident memory, in bytes. Default 512 MB. */
   memoryBytes?: number;
-  /** Default: one per core. */
+  /** Default: one per core, or fewer where the memory bound has no room for them. */
   threads?: number;
   /** Elements of a chunk, a power of two; for tests. Default: what the memory allows. */
   chunkElements?: number;

@@ -1,4 +1,5 @@
 import { isAmalgamError, type Recipe } from '@amalgam/contracts';
+import { defaultThreads } from '@amalgam/kernels';
 import { describe, expect, test } from 'vitest';
 import { describePlan, planMerge } from '../src/plan.js';
 import { input, type Loaded, type Model, tempDir, writeModel } from './support.js';
@@ -115,6 +116,16 @@ describe('a plan refuses, naming what is wrong', () => {
     expect(code).toBe('memory_limit');
     expect(detail).toMatch(/merging 1 models on 2 threads takes \d+ MB, but the limit is 100 MB/);
   });
+});
+
+test('threads are as many as cores and memory allow, unless a number is asked for', async () => {
+  const [base, other] = await models(plain, plain);
+  const inputs = { base: base!, models: [other!] };
+  // Room for one thread, whatever the machine has.
+  const narrow = { memoryBytes: 290_000_000 };
+  expect(planMerge(recipe(), inputs, narrow).threads).toBe(1);
+  expect(() => planMerge(recipe(), inputs, { ...narrow, threads: 2 })).toThrow('on 2 threads takes');
+  expect(planMerge(recipe(), inputs, { memoryBytes: 100_000_000_000 }).threads).toBe(defaultThreads());
 });
 
 describe('a plan says what will be there', () => {

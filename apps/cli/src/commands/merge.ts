@@ -24,7 +24,7 @@ export function mergeCommand(): Command {
     .description('Merge here and now, from local files to a local folder, without any service')
     .argument('<recipe>', 'YAML or JSON file; paths in it start from its folder')
     .requiredOption('--out <dir>', 'folder for the result; it appears when the merge is complete')
-    .option('--threads <n>', 'default: one per core', parseCount)
+    .option('--threads <n>', 'default: one per core, as far as --memory allows', parseCount)
     .option('--memory <bytes>', 'bound on resident memory, as 512MB', parseBytes)
     .option('--no-digests', 'leave out the SHA-256 of inputs and outputs')
     .option('--force', 'replace what is in the folder')

@@ -9,7 +9,7 @@ export function planCommand(): Command {
   return new Command('plan')
     .description('Say what a recipe would do: tensors, bytes, memory. Reads headers only')
     .argument('<recipe>', 'YAML or JSON file; paths in it start from its folder')
-    .option('--threads <n>', 'default: one per core', parseCount)
+    .option('--threads <n>', 'default: one per core, as far as --memory allows', parseCount)
     .option('--memory <bytes>', 'bound on resident memory, as 512MB', parseBytes)
     .option('--json', 'the plan as JSON')
     .action(async (path: string, options: { threads?: number; memory?: number; json?: boolean }) => {
