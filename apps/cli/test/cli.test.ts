@@ -144,11 +144,31 @@ describe('wrong input ends with code 2 and says what is wrong', () => {
     ['mergekit’s language', `merge_method: ties\n${models}`, 'merge_method is mergekit’s key'.replace('’', "'")],
     ['a key twice', `method: ties\nmethod: linear\n${models}`, 'Map keys must be unique'],
     ['no YAML', 'method: [ties\n', 'recipe.yaml'],
+    [
+      'a glob without quotes',
+      `method: ties\n${models}merge: { exclude: [*.bias] }\n`,
+      'Unresolved alias (the anchor must be set before the alias): .bias; a text that begins with * needs quotes',
+    ],
+    [
+      'aliases of aliases',
+      `a: &a [1,1,1,1,1]\nb: &b [*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b]\nd: [*c,*c,*c,*c,*c]\n`,
+      'Excessive alias count',
+    ],
   ])('%s', async (_, text, expected) => {
     const ran = await amalgam('plan', await recipe(text));
     expect(ran.stderr).toContain(expected);
     expect(ran.code).toBe(2);
     expect(ran.stdout).toBe('');
+  });
+
+  test('a checkpoint or a folder in the place of a recipe', async () => {
+    const path = await recipe('');
+    const weights = await amalgam('plan', join(path, '../base.safetensors'));
+    expect(weights).toMatchObject({ code: 2, stdout: '' });
+    expect(weights.stderr).toMatch(/base\.safetensors: is not text, so it is no recipe\n$/);
+    const folder = await amalgam('plan', join(path, '..'));
+    expect(folder.code).toBe(2);
+    expect(folder.stderr).toContain('is a folder, not a recipe');
   });
 
   test('with --json the error is JSON', async () => {
