@@ -22,6 +22,11 @@ export class Builder extends Values {
     return this.op(opType, [x], this.type(x));
   }
 
+  /** The value under another name, made by a node. */
+  identity(x: string): string {
+    return this.unary('Identity', x);
+  }
+
   neg(x: string): string {
     return this.unary('Neg', x);
   }

@@ -27,7 +27,13 @@ const READABLE = new Set(['F32', 'F64', 'I64', 'I32', 'I16', 'I8', 'U64', 'U32',
  * static shapes by way of Shape, Gather, Slice, Concat and arithmetic on at most one axis. Null when it is not,
  * or not seen to be.
  */
-export function fixedNumbers(values: Values, value: string, depth = 0): number[] | null {
+export function fixedNumbers(values: Values, value: string): number[] | null {
+  const numbers = evaluated(values, value, 0);
+  return numbers === null || numbers.some(Number.isNaN) ? null : numbers;
+}
+
+/** As far as they are known: NaN stands for what is not, such as the batch in a shape. */
+function evaluated(values: Values, value: string, depth: number): number[] | null {
   const { graph } = values;
   const tensor = graph.inputs.has(value) ? undefined : graph.initializers.get(value);
   if (tensor !== undefined) return numbersOfTensor(tensor);
@@ -36,7 +42,7 @@ export function fixedNumbers(values: Values, value: string, depth = 0): number[]
   const evaluate = EVALUATORS[node.opType ?? ''];
   const rank = values.known(value)?.dims.length ?? 1;
   if (evaluate === undefined || (rank > 1 && node.opType !== 'Constant')) return null;
-  const result = evaluate(node, (index) => fixedNumbers(values, node.input[index] ?? '', depth + 1), values);
+  const result = evaluate(node, (index) => evaluated(values, node.input[index] ?? '', depth + 1), values);
   return result !== null && result.length <= LONGEST ? result : null;
 }
 
@@ -65,7 +71,7 @@ const EVALUATORS: Readonly<Record<string, Evaluate>> = {
     const dims = values.known(node.input[0] ?? '')?.dims;
     if (dims === undefined) return null;
     const part = dims.slice(getInt(node, 'start', 0), getInt(node, 'end', dims.length));
-    return isStatic(part) ? [...part] : null;
+    return part.map((dim) => (typeof dim === 'number' ? dim : Number.NaN));
   },
   Size: (node, _, values) => {
     const dims = values.known(node.input[0] ?? '')?.dims;
@@ -73,14 +79,14 @@ const EVALUATORS: Readonly<Record<string, Evaluate>> = {
   },
   Gather: (_, input) => {
     const list = input(0);
-    const picked = input(1)?.map((index) => list?.at(index));
+    const picked = input(1)?.map((index) => (Number.isNaN(index) ? undefined : list?.at(index)));
     return list === null || picked === undefined || picked.includes(undefined) ? null : (picked as number[]);
   },
   Slice: (node, input) => {
     const [list, start, end] = [input(0), input(1), input(2)];
     const step = (node.input[4] ?? '') === '' ? [1] : input(4);
     if (list === null || start?.length !== 1 || end?.length !== 1 || step?.[0] !== 1) return null;
-    return list.slice(start[0], end[0]);
+    return Number.isNaN(start[0]! + end[0]!) ? null : list.slice(start[0], end[0]);
   },
   Concat: (node, input) => {
     const parts = node.input.map((_, i) => input(i));
@@ -90,11 +96,11 @@ const EVALUATORS: Readonly<Record<string, Evaluate>> = {
     const [start, limit, step] = [input(0)?.[0], input(1)?.[0], input(2)?.[0]];
     if (start === undefined || limit === undefined || !step) return null;
     const count = Math.ceil((limit - start) / step);
-    return count > LONGEST ? null : range(0, count).map((i) => start + i * step);
+    return !(count <= LONGEST) ? null : range(0, count).map((i) => start + i * step);
   },
   ConstantOfShape: (node, input) => {
     const shape = input(0);
-    if (shape === null || shape.length > 1 || (shape[0] ?? 1) > LONGEST) return null;
+    if (shape === null || shape.length > 1 || !((shape[0] ?? 1) <= LONGEST)) return null;
     const fill = hasAttribute(node, 'value') ? numbersOfTensor(getTensor(node, 'value')) : [0];
     return fill === null ? null : range(0, shape[0] ?? 1).map(() => fill[0] ?? 0);
   },

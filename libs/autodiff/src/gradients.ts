@@ -69,7 +69,7 @@ export function gradients(graph: Graph, request: GradientRequest): Gradients {
     }
     // Gradients of two values may be one; as outputs they need different names, and nodes that make them.
     const taken = graph.producer(gradient) === undefined || [...named.values()].includes(gradient);
-    named.set(value, taken ? b.unary('Identity', gradient) : gradient);
+    named.set(value, taken ? b.identity(gradient) : gradient);
   }
   return { graph, gradients: named, independent: [...independent] };
 }

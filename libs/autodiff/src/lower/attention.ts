@@ -2,7 +2,6 @@ import { getFloat, getInt, hasAttribute, intAttribute } from '@amalgam/onnx';
 import type { Builder } from '../builder.js';
 import type { Lowerings, Site } from '../rule.js';
 import { type Dim, isStatic, product, range } from '../types.js';
-import { fresh } from './normalizations.js';
 
 /** Attention of opset 23 as MatMul, Softmax, MatMul. */
 export const ATTENTION: Lowerings = {
@@ -30,9 +29,9 @@ export const ATTENTION: Lowerings = {
     if (mask !== '') scores = b.add(scores, additive(b, mask, scores));
     const weights = b.op('Softmax', [scores], b.type(scores), [intAttribute('axis', -1)]);
     const mixed = b.matmul(weights, value);
-    if (!three) return [fresh(b, mixed)];
+    if (!three) return [b.identity(mixed)];
     const [batch, count, length, size] = b.dims(mixed);
-    return [fresh(b, b.reshape(b.transpose(mixed, [0, 2, 1, 3]), [batch!, length!, product([count!, size!])]))];
+    return [b.identity(b.reshape(b.transpose(mixed, [0, 2, 1, 3]), [batch!, length!, product([count!, size!])]))];
   },
 };
 

@@ -35,7 +35,7 @@ export const NORMALIZATIONS: Lowerings = {
     const grouped = b.reshape(x, [dims[0]!, groups, product([(dims[1] as number) / groups, ...dims.slice(2)])]);
     const normal = normalize(b, grouped, [2], getFloat(node, 'epsilon', 1e-5));
     // Scale and bias were one per group at first.
-    if (opset < 21) return [fresh(b, b.reshape(affine(b, normal, scale, bias), dims))];
+    if (opset < 21) return [b.identity(b.reshape(affine(b, normal, scale, bias), dims))];
     return [affine(b, b.reshape(normal, dims), scale, bias)];
   },
   // No kernel on WebGPU. The maximum cancels out of the gradient, so it takes no part in it.
@@ -77,9 +77,4 @@ function stash({ b, node, x }: Site): OnnxDtype {
 
 function optionalOutputs({ b, y }: Site): boolean {
   return [y[1], y[2]].some((value) => value !== '' && b.graph.isUsed(value));
-}
-
-/** A value of a node of its own, where arithmetic may have found nothing to do. */
-export function fresh(b: Builder, value: string): string {
-  return b.unary('Identity', value);
 }

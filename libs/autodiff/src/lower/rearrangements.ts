@@ -1,7 +1,6 @@
 import { getInt, getString } from '@amalgam/onnx';
 import type { Lowerings } from '../rule.js';
 import { type Dim, isStatic, normalAxis } from '../types.js';
-import { fresh } from './normalizations.js';
 
 /** Most storage buffers that a WebGPU shader has, one of which is Split's input. */
 const SPLIT_OUTPUTS = 15;
@@ -15,7 +14,7 @@ export const REARRANGEMENTS: Lowerings = {
     const columns = getString(node, 'mode', 'DCR') === 'CRD';
     const apart = b.reshape(x, columns ? [n!, deep, size, size, h!, w!] : [n!, size, size, deep, h!, w!]);
     const turned = b.transpose(apart, columns ? [0, 1, 4, 2, 5, 3] : [0, 3, 4, 1, 5, 2]);
-    return [fresh(b, b.reshape(turned, [n!, deep, (h as number) * size, (w as number) * size]))];
+    return [b.identity(b.reshape(turned, [n!, deep, (h as number) * size, (w as number) * size]))];
   },
   SpaceToDepth: ({ b, node, x: [x], refuse }) => {
     const [n, c, h, w] = b.dims(x);
@@ -24,7 +23,7 @@ export const REARRANGEMENTS: Lowerings = {
     const [rows, columns] = [(h as number) / size, (w as number) / size];
     const apart = b.reshape(x, [n!, c!, rows, size, columns, size]);
     const turned = b.transpose(apart, [0, 3, 5, 1, 2, 4]);
-    return [fresh(b, b.reshape(turned, [n!, (c as number) * size ** 2, rows, columns]))];
+    return [b.identity(b.reshape(turned, [n!, (c as number) * size ** 2, rows, columns]))];
   },
   Split: ({ b, node, options, x: [x], y }) => {
     if (!options.portable || node.output.length <= SPLIT_OUTPUTS) return null;
@@ -34,7 +33,7 @@ export const REARRANGEMENTS: Lowerings = {
     let end = 0;
     return sizes.map((size) => {
       end += size;
-      return fresh(b, b.slice(x, axis, end - size, end));
+      return b.identity(b.slice(x, axis, end - size, end));
     });
   },
 };

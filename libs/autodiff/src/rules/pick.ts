@@ -31,7 +31,7 @@ export const PICK: Rules = {
   ScatterND: scatter('GatherND', []),
 };
 
-/** The elements of `counts` that each stand for `start`, `start + step`, … as Slice defines them for one axis. */
+/** The places `start`, `start + step`, … of an axis that Slice picks; bounds beyond the axis are moved to it. */
 export function sliceIndices(size: number, start: number, end: number, step: number): number[] {
   const clamp = (value: number, low: number, high: number) => Math.min(high, Math.max(low, value));
   const from = start < 0 ? start + size : start;

@@ -84,14 +84,15 @@ function pad({ b, dy, node, x: [x, pads, , axes], refuse }: Call): string {
   if (amounts === null || chosen === undefined) throw refuse('its pads are computed; they must be constant');
   const before = range(0, rank).map((axis) => amounts[chosen.indexOf(axis)] ?? 0);
   const after = range(0, rank).map((axis) => amounts[chosen.length + chosen.indexOf(axis)] ?? 0);
-  for (const axis of chosen) if (typeof b.dims(x)[axis] !== 'number') throw refuse(`axis ${axis} has no fixed size`);
+  const padded = chosen.filter((axis) => before[axis] !== 0 || after[axis] !== 0);
+  for (const axis of padded) if (typeof b.dims(x)[axis] !== 'number') throw refuse(`axis ${axis} has no fixed size`);
   // Negative padding cut something off, which comes back as zeros.
   const widened = b.pad(
     dy,
     before.map((size) => Math.max(0, -size)),
     after.map((size) => Math.max(0, -size)),
   );
-  return chosen.reduce((value, axis) => {
+  return padded.reduce((value, axis) => {
     const start = Math.max(0, before[axis]!);
     return b.slice(value, axis, start, start + (b.dims(x)[axis] as number));
   }, widened);
