@@ -11,6 +11,8 @@ export interface Variable {
   high: number;
   signed: boolean;
   distinct: boolean;
+  /** The first axis is called N, and no rule knows how long it is. */
+  open?: boolean;
 }
 
 /** A tensor that stays as it is: an initializer, or fed (`given`), so that no rule can know it beforehand. */
@@ -39,6 +41,10 @@ export function within(low: number, high: number, ...dims: number[]): Variable {
 /** For maxima, which have a kink where two are equal. */
 export function distinct(...dims: number[]): Variable {
   return { ...x(...dims), distinct: true };
+}
+
+export function batch(variable: Variable): Variable {
+  return { ...variable, open: true };
 }
 
 export function ints(...values: number[]): Fixed {
@@ -127,7 +133,8 @@ export function prepare(test: Case, seed = 1): Prepared {
     const name = `${operand.kind}${i}`;
     const dtype = operand.kind === 'variable' || operand.dtype === 'float' ? test.dtype : operand.dtype;
     if (operand.kind === 'constant') return graph.setInitializer(tensorOf(name, dtype, operand.dims, operand.values));
-    graph.addInput(inputInfo(name, dtype, operand.dims));
+    const open = operand.kind === 'variable' && operand.open === true;
+    graph.addInput(inputInfo(name, dtype, open ? ['N', ...operand.dims.slice(1)] : operand.dims));
     if (operand.kind === 'variable') variables.push(name);
     const values = operand.kind === 'variable' ? drawn(operand, draw) : operand.values;
     feeds[name] = { dtype, dims: operand.dims, values };
