@@ -86,6 +86,31 @@ describe('amalgam merge', () => {
     expect(readdirSync(out)).not.toContain('mine.txt');
   });
 
+  test('never replaces a folder that holds the recipe or an input', async () => {
+    const path = await recipe('method: linear\nmodels: [{ model: a.safetensors }]\n');
+    const folder = join(path, '..');
+    const elsewhere = join(dir, 'elsewhere.yaml');
+    writeFileSync(elsewhere, JSON.stringify({ method: 'linear', models: [{ model: join(folder, 'a.safetensors') }] }));
+    const before = readdirSync(folder);
+    for (const from of [path, elsewhere]) {
+      const ran = await amalgam('merge', from, '--out', folder, '--force');
+      expect(ran.stderr).toContain('which the merge reads');
+      expect(ran.code).toBe(2);
+    }
+    expect(readdirSync(folder)).toEqual(before);
+  });
+
+  test('a place that cannot be written to is named, without a stack', async () => {
+    const path = await recipe('method: linear\nmodels: [{ model: a.safetensors }]\n');
+    const ran = await amalgam('merge', path, '--out', join(path, 'out'));
+    expect(ran.stderr).toMatch(/^amalgam: .*--out .*recipe\.yaml\/out: is not a folder/);
+    expect(ran.code).toBe(2);
+    // A name that is too long for the file system gets past the first look.
+    const long = await amalgam('merge', path, '--out', join(dir, 'x'.repeat(250)));
+    expect(long.stderr).toMatch(/amalgam: .*--out .*ENAMETOOLONG/);
+    expect(long.code).toBe(2);
+  });
+
   test('a signal ends it with code 1, and nothing is left', async () => {
     const folder = mkdtempSync(join(dir, 'large-'));
     const N = 30_000_000;

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, readdir, rename, rm, rmdir } from 'node:fs/promises';
-import { basename, dirname, join, resolve } from 'node:path';
+import { mkdir, readdir, realpath, rename, rm, rmdir } from 'node:fs/promises';
+import { basename, dirname, isAbsolute, join, relative, resolve, sep } from 'node:path';
 import { AmalgamError } from '@amalgam/contracts';
 import { describePlan, executeMerge, planMerge, writeArtifacts } from '@amalgam/engine';
 import { Presets, SingleBar } from 'cli-progress';
@@ -37,6 +37,7 @@ async function merge(path: string, options: Options): Promise<void> {
   await refuseToOverwrite(out, options);
   const { recipe, folder } = await readRecipe(path);
   const inputs = await openRecipeInputs(recipe, folder);
+  await refuseToReplaceInputs(out, [path, ...inputs.all.map((input) => input.identity)]);
   const plan = planMerge(recipe, inputs, {
     ...(options.threads === undefined ? {} : { threads: options.threads }),
     ...(options.memory === undefined ? {} : { memoryBytes: options.memory }),
@@ -49,8 +50,10 @@ async function merge(path: string, options: Options): Promise<void> {
   process.once('SIGINT', cancel).once('SIGTERM', cancel);
   // Beside the result, so that the last step is a rename: nobody ever sees half a model.
   const scratch = join(dirname(out), `.${basename(out)}.partial-${randomBytes(4).toString('hex')}`);
+  await mkdir(scratch, { recursive: true }).catch((error: NodeJS.ErrnoException) => {
+    throw new AmalgamError('invalid_request', `--out ${out}: ${error.message}`);
+  });
   try {
-    await mkdir(scratch, { recursive: true });
     const digestInputs = options.digests
       ? inputs.all.flatMap(({ checkpoint }, input) => checkpoint.weightFiles.map((file) => ({ input, file })))
       : [];
@@ -96,6 +99,18 @@ async function refuseToOverwrite(out: string, { force }: Options): Promise<void>
   });
   if (entries.length > 0 && !force) {
     throw new AmalgamError('invalid_request', `--out ${out}: the folder is not empty; --force replaces it`);
+  }
+}
+
+/** `--force` removes what the folder holds, which must not be what the merge is made from. */
+async function refuseToReplaceInputs(out: string, sources: string[]): Promise<void> {
+  const folder = await realpath(out).catch(() => undefined);
+  if (folder === undefined) return;
+  for (const source of sources) {
+    const inside = relative(folder, await realpath(source));
+    if (inside !== '..' && !inside.startsWith(`..${sep}`) && !isAbsolute(inside)) {
+      throw new AmalgamError('invalid_request', `--out ${out}: holds ${source}, which the merge reads`);
+    }
   }
 }
 
