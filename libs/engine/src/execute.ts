@@ -11,6 +11,8 @@ import type { MergePlan, WrittenFile } from './types.js';
 
 /** Elements that a merging task covers: some tens of milliseconds. */
 const TASK_ELEMENTS = 2 ** 21;
+/** Tensors that a merging task covers: what it tells and reports of each must fit into a thread's heap. */
+const TASK_SPANS = 2 ** 12;
 const COPY_TASK_BYTES = 64 * 2 ** 20;
 const PROGRESS_MS = 200;
 
@@ -153,7 +155,7 @@ async function writeFile(
   await mkdir(dirname(path), { recursive: true });
   const handle = await open(path, 'wx');
   try {
-    await handle.write(file.header, 0, file.header.length, 0);
+    await handle.writeFile(file.header);
     await handle.truncate(file.bytes);
   } finally {
     await handle.close();
@@ -163,7 +165,7 @@ async function writeFile(
     tensor.file === index ? [{ index: i, elements: tensor.elements }] : [],
   );
   const gathered = new Map<number, SpanStatistics[]>();
-  const merging = toTasks(mine, plan.chunkElements, TASK_ELEMENTS).map(async (spans) => {
+  const merging = toTasks(mine, plan.chunkElements, TASK_ELEMENTS, TASK_SPANS).map(async (spans) => {
     const spanCuts = cuts === null ? null : spans.map((span) => cuts.byTensor[span.tensor]!);
     const parts = await run<SpanStatistics[]>({ kind: 'merge', output: path, spans, cuts: spanCuts });
     return { spans, parts };

@@ -8,7 +8,6 @@ export interface Job {
   method: string;
   settings: Settings;
   chunkElements: number;
-  /** Largest number of models, bytes of an element over all inputs and the output, and histogram bins: for the buffers. */
   models: number;
   /** Incremented by each thread for each chunk's bytes; a whole merge's progress. One BigUint64. */
   progress: SharedArrayBuffer;

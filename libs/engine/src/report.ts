@@ -1,5 +1,6 @@
 import type { Report, TensorReport } from '@amalgam/contracts';
 import { reducePairwise } from '@amalgam/kernels';
+import { getMethod } from '@amalgam/methods';
 import type { MergePlan } from './types.js';
 
 /** What the merging pass learned of one tensor. Plain data: a finished shard's go to the database for a later attempt. */
@@ -32,13 +33,16 @@ export function newStatistics(): MergeStatistics {
   };
 }
 
-/** The report of DESIGN section 6. Norms are sums over a fixed tree, so they do not depend on threads or chunks. */
+/** What report.json says. Norms are sums over a fixed tree, so they do not depend on threads or chunks. */
 export function buildReport(plan: MergePlan, statistics: MergeStatistics): Report {
   const ordered = plan.merged.flatMap((tensor) => statistics.tensors.get(tensor.name) ?? []);
   const first = plan.hasBase ? 1 : 0;
   const elements = ordered.reduce((sum, tensor) => sum + tensor.elements, 0);
   const trims = ordered.some((tensor) => tensor.kept !== null);
-  const squares = ordered.map((tensor) => tensor.squares.map((chunks) => reducePairwise(chunks)));
+  // Only task vectors have norms that say something; a method over weights has none.
+  const measures = getMethod(plan.recipe.method).inputs === 'task_vectors';
+  const squares = ordered.map((tensor) => (measures ? tensor.squares.map((chunks) => reducePairwise(chunks)) : []));
+  const share = (count: number) => (elements === 0 ? 0 : count / elements);
 
   return {
     method: plan.recipe.method,
@@ -57,7 +61,7 @@ export function buildReport(plan: MergePlan, statistics: MergeStatistics): Repor
       if (statistics.thresholds !== null) report.threshold = statistics.thresholds[model]!;
       if (trims) {
         const kept = ordered.reduce((sum, tensor) => sum + (tensor.kept?.[model] ?? 0), 0);
-        report.trimmed = 1 - kept / elements;
+        report.trimmed = share(elements - kept);
       }
       return report;
     }),
@@ -66,7 +70,7 @@ export function buildReport(plan: MergePlan, statistics: MergeStatistics): Repor
     bytes_read: plan.bytesRead,
     bytes_written: plan.bytesWritten,
     peak_rss_bytes: process.resourceUsage().maxRSS * 1024,
-    ...(trims ? { sign_conflicts: ordered.reduce((sum, t) => sum + t.conflicts, 0) / elements } : {}),
+    ...(trims ? { sign_conflicts: share(ordered.reduce((sum, t) => sum + t.conflicts, 0)) } : {}),
     tensors: ordered.map((tensor, i) => describeTensor(tensor, squares[i]!)),
     copied: plan.copied.map((tensor) => tensor.name),
     warnings: plan.warnings,

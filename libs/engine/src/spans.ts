@@ -2,12 +2,13 @@ import type { Span } from './job.js';
 
 /**
  * Cuts tensors into tasks of about `target` elements. Spans begin at multiples of the chunk, so that statistics do not depend
- * on how tasks were cut; small tensors share a task.
+ * on how tasks were cut; small tensors share a task, `mostSpans` at most.
  */
 export function toTasks(
   tensors: { index: number; elements: number }[],
   chunkElements: number,
   target: number,
+  mostSpans = Number.POSITIVE_INFINITY,
 ): Span[][] {
   const step = Math.max(1, Math.floor(target / chunkElements)) * chunkElements;
   const tasks: Span[][] = [];
@@ -21,7 +22,7 @@ export function toTasks(
   for (const { index, elements } of tensors) {
     for (let start = 0; start < elements; start += step) {
       const count = Math.min(step, elements - start);
-      if (size > 0 && size + count > step) flush();
+      if (size > 0 && (size + count > step || task.length >= mostSpans)) flush();
       task.push({ tensor: index, start, count });
       size += count;
     }

@@ -13,6 +13,8 @@ const SAMPLE_DEVIATIONS = 6;
 /** Tasks that a group is scanned in; each has a histogram, so that ties are found by scanning one task again. */
 const GROUP_TASKS = 16;
 const GROUPS_AT_ONCE = 4;
+/** A task's bins are 32 bits wide, and all of its entries may be equal. */
+const MOST_TASK_ELEMENTS = 2 ** 31;
 
 export type RunTask = <T>(task: Task) => Promise<T>;
 
@@ -71,9 +73,7 @@ async function searchGroup(
 ): Promise<Found[]> {
   const ranks = densities.map((density) => Math.min(group.elements, Math.max(1, Math.floor(density * group.elements))));
   if (group.elements === 0) return ranks.map(() => ({ key: 0, of: () => ({ key: 0, tieEnd: 0 }) }));
-  // A group of one small tensor is one task.
-  const target = Math.max(Math.ceil(group.elements / GROUP_TASKS), 4 * job.chunkElements);
-  const tasks = toTasks(group.tensors, job.chunkElements, target);
+  const tasks = toTasks(group.tensors, job.chunkElements, scanTarget(group.elements, job.chunkElements));
   const bins = 2 ** Math.min(18, Math.floor(Math.log2(histogramBytes / 4 / (tasks.length * densities.length))));
 
   // Density 1 keeps everything, zeros included: there is nothing to search.
@@ -98,9 +98,14 @@ async function searchGroup(
   return found.map((cut) => cut!);
 }
 
+/** Elements of a task of a scan. A group of one small tensor is one task. */
+export function scanTarget(elements: number, chunkElements: number): number {
+  return Math.min(Math.max(Math.ceil(elements / GROUP_TASKS), 4 * chunkElements), MOST_TASK_ELEMENTS);
+}
+
 /** A window over keys [low, high): a bin for each key where `bins` are enough, else few bins for a first look. */
 function fit(low: number, high: number, bins: number): Window {
-  const shift = high - low <= bins ? 0 : Math.ceil(Math.log2((high - low) / COARSE_BINS));
+  const shift = high - low <= bins ? 0 : Math.max(0, Math.ceil(Math.log2((high - low) / COARSE_BINS)));
   return { low, high, shift, bins: Math.ceil((high - low) / 2 ** shift), common: -1 };
 }
 

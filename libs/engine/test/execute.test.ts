@@ -1,14 +1,15 @@
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
-import { isAmalgamError } from '@amalgam/contracts';
+import { isAmalgamError, Report, validate } from '@amalgam/contracts';
 import { fromFloat32, localFileFolder, toFloat32, writeSafetensors } from '@amalgam/tensors';
 import { describe, expect, test } from 'vitest';
 import { writeArtifacts } from '../src/artifacts.js';
 import { executeMerge } from '../src/execute.js';
 import { planMerge } from '../src/plan.js';
 import type { TensorStatistics } from '../src/report.js';
-import { sample } from '../src/spans.js';
+import { countElements, sample, toTasks } from '../src/spans.js';
+import { scanTarget } from '../src/trim.js';
 import type { WrittenFile } from '../src/types.js';
 import { decode, input, type Model, merge, tempDir, writeModel } from './support.js';
 
@@ -220,6 +221,29 @@ test('shards that an earlier attempt finished are not written again, and the rep
   expect(second.files).toEqual(first.files);
   expect(second.report.tensors).toEqual(first.report.tensors);
   expect(second.report.inputs).toEqual(first.report.inputs);
+});
+
+test('a report says nothing of what is not there: no norms of weights, no shares of no elements', async () => {
+  const dir = tempDir();
+  const empty: Model = { w: { dtype: 'F32', shape: [0, 4], values: [] } };
+  const base = await input(await writeModel(dir, 'base', empty), 'base');
+  const model = await input(await writeModel(dir, 'm', empty), 'm');
+  const { report } = await merge({ method: 'ties' }, base, [model]);
+  expect(report).toMatchObject({ sign_conflicts: 0, inputs: [{}, { norm: 0, trimmed: 0 }] });
+  expect(validate(Report, JSON.parse(JSON.stringify(report)))).toMatchObject({ ok: true });
+
+  const linear = await merge({ method: 'linear' }, null, [base, model]);
+  expect(linear.report.inputs.map((entry) => 'norm' in entry)).toEqual([false, false]);
+  expect(linear.report.tensors[0]!.norms).toEqual([]);
+});
+
+test('tasks: small tensors share one up to a number; counts of a scan fit into 32 bits', () => {
+  const small = Array.from({ length: 10 }, (_, index) => ({ index, elements: 3 }));
+  expect(toTasks(small, 2048, 4096, 4).map((spans) => spans.length)).toEqual([4, 4, 2]);
+  const huge = 405e9;
+  const tasks = toTasks([{ index: 0, elements: huge }], 2 ** 18, scanTarget(huge, 2 ** 18));
+  expect(tasks.reduce((sum, spans) => sum + countElements(spans), 0)).toBe(huge);
+  expect(Math.max(...tasks.map(countElements))).toBeLessThan(2 ** 32);
 });
 
 test('what lies beside the weights: index, config with its dtype kept true, recipe, report, card', async () => {
