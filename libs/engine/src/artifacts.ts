@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { AmalgamError, type Dtype, type Recipe, type Report } from '@amalgam/contracts';
+import { AmalgamError, type Dtype, fromPlain, isNoSpace, type Recipe, type Report, toPlain } from '@amalgam/contracts';
 import type { ReadableFolder } from '@amalgam/tensors';
 import type { ExecuteResult } from './execute.js';
 import { modelCard } from './model-card.js';
@@ -59,8 +59,12 @@ export async function writeArtifacts(
   const put = async (path: string, content: string | Uint8Array) => {
     const bytes = typeof content === 'string' ? Buffer.from(content) : content;
     const target = join(options.outDir, path);
-    await mkdir(dirname(target), { recursive: true });
-    await writeFile(target, bytes);
+    try {
+      await mkdir(dirname(target), { recursive: true });
+      await writeFile(target, bytes);
+    } catch (error) {
+      throw isNoSpace(error) ? fromPlain(toPlain(error)) : error;
+    }
     written.push({ path, bytes: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') });
   };
 

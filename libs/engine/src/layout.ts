@@ -19,13 +19,13 @@ const METADATA = { format: 'pt' };
 
 /**
  * Deals the tensors out to files in order of name, as Hugging Face names them: model.safetensors, or
- * model-00001-of-0000N.safetensors when they hold more than `shardBytes`; heads/<name>.safetensors for what each model keeps.
+ * model-00001-of-0000N.safetensors when they hold more than `shardBytes`; a head file for what each model keeps.
  * Inside a file wide dtypes come first, so that every tensor is aligned to its width.
  */
 export function layOut(
   merged: Unplaced<MergedTensor>[],
   copied: Unplaced<CopiedTensor>[],
-  heads: { name: string; tensors: Unplaced<CopiedTensor>[] }[],
+  heads: { path: string; tensors: Unplaced<CopiedTensor>[] }[],
   shardBytes: number = DEFAULT_SHARD_BYTES,
 ): Layout {
   const files: OutputFile[] = [];
@@ -44,14 +44,7 @@ export function layOut(
   shards.forEach((shard, i) => {
     addFile(shards.length === 1 ? 'model.safetensors' : shardName(i + 1, shards.length), shard);
   });
-  const names = new Set<string>();
-  for (const head of heads) {
-    if (head.tensors.length === 0) continue;
-    let name = head.name;
-    for (let n = 2; names.has(name.toLowerCase()); n++) name = `${head.name}-${n}`;
-    names.add(name.toLowerCase());
-    addFile(`heads/${name}.safetensors`, head.tensors);
-  }
+  for (const { path, tensors } of heads) addFile(path, tensors);
 
   const withPlace = <T extends PlannedTensor>(tensor: Unplaced<T>) => ({ ...tensor, ...placed.get(tensor)! }) as T;
   return {
@@ -60,6 +53,19 @@ export function layOut(
     heads: heads.flatMap((head) => head.tensors.map((tensor) => withPlace<CopiedTensor>(tensor))),
     files,
   };
+}
+
+/** heads/<name>.safetensors for each model that keeps tensors, told apart also where a file system ignores case. */
+export function placeHeads<T extends { name: string; tensors: unknown[] }>(heads: T[]): (T & { path: string })[] {
+  const taken = new Set<string>();
+  return heads
+    .filter(({ tensors }) => tensors.length > 0)
+    .map((head) => {
+      let name = head.name;
+      for (let n = 2; taken.has(name.toLowerCase()); n++) name = `${head.name}-${n}`;
+      taken.add(name.toLowerCase());
+      return { ...head, path: `heads/${name}.safetensors` };
+    });
 }
 
 function toShards(tensors: Placeable[], shardBytes: number): Placeable[][] {

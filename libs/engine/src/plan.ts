@@ -9,7 +9,7 @@ import {
 } from '@amalgam/contracts';
 import { resolveRecipe } from '@amalgam/methods';
 import { type CheckpointTensor, compileGlobs } from '@amalgam/tensors';
-import { layOut, type Placeable } from './layout.js';
+import { layOut, type Placeable, placeHeads } from './layout.js';
 import { planMemory } from './memory.js';
 import type { CopiedTensor, MergedTensor, MergePlan, ModelInput, PlanOptions, Source } from './types.js';
 
@@ -72,12 +72,13 @@ export function planMerge(
     });
   }
 
-  const heads = models.map((model, i) => {
+  const kept = models.map((model, i) => {
     const own = [...model.checkpoint.tensors.values()].filter(
       (tensor) => keptOut.has(tensor.name) || !reference.checkpoint.tensors.has(tensor.name),
     );
     return { name: model.name, tensors: own.map((t) => ({ ...place(t, t.dtype), from: toSource(t, firstModel + i) })) };
   });
+  const heads = placeHeads(kept);
   describeWarnings(warnings, copied, keptOut, heads);
 
   const layout = layOut(merged, copied, heads, resolved.recipe.shard_bytes);
@@ -195,7 +196,7 @@ function describeWarnings(
   warnings: string[],
   copied: { name: string; dtype: string }[],
   keptOut: Set<string>,
-  heads: { name: string; tensors: { name: string }[] }[],
+  heads: { name: string; path: string; tensors: { name: string }[] }[],
 ): void {
   const integers = copied.filter((tensor) => !keptOut.has(tensor.name));
   if (integers.length > 0) {
@@ -204,11 +205,7 @@ function describeWarnings(
   if (keptOut.size > 0)
     warnings.push(`${countTensors([...keptOut].map((name) => ({ name })))} kept out by the recipe's globs`);
   for (const head of heads) {
-    if (head.tensors.length > 0) {
-      warnings.push(
-        `${countTensors(head.tensors)} of "${head.name}" not merged: kept in heads/${head.name}.safetensors`,
-      );
-    }
+    warnings.push(`${countTensors(head.tensors)} of "${head.name}" not merged: kept in ${head.path}`);
   }
 }
 

@@ -157,6 +157,21 @@ describe('a plan says what will be there', () => {
     expect(plan.heads.map(({ name, from }) => [name, from.input])).toEqual([['b.weight', 1]]);
   });
 
+  test('heads of models whose names differ in case only have files of their own, and the notes name them', async () => {
+    const head = (n: number): Model => ({ ...plain, head: { dtype: 'F32', shape: [n], values: new Float32Array(n) } });
+    const [base, one, two] = await models(plain, head(1), head(2));
+    const plan = planMerge(recipe({ models: [{ model: 'm1' }, { model: 'm2' }] }), {
+      base: base!,
+      models: [
+        { ...one!, name: 'task' },
+        { ...two!, name: 'Task' },
+      ],
+    });
+    const paths = ['heads/task.safetensors', 'heads/Task-2.safetensors'];
+    expect(plan.files.slice(1).map(({ path }) => path)).toEqual(paths);
+    expect(plan.warnings.map((warning) => warning.split('kept in ')[1])).toEqual(paths);
+  });
+
   test('shards hold at most shard_bytes of tensors, in order of name, and every byte has one place', async () => {
     const many: Model = Object.fromEntries(
       Array.from({ length: 9 }, (_, i) => [
