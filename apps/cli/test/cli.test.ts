@@ -1,7 +1,7 @@
 import { execFile, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -98,6 +98,17 @@ describe('amalgam merge', () => {
       expect(ran.code).toBe(2);
     }
     expect(readdirSync(folder)).toEqual(before);
+  });
+
+  test('follows a link to a folder', async () => {
+    const path = await recipe('method: linear\nmodels: [{ model: a.safetensors }]\n');
+    const link = join(path, '../link');
+    mkdirSync(join(path, '../target'));
+    symlinkSync('target', link);
+    const ran = await amalgam('merge', path, '--out', link);
+    expect(ran.code).toBe(0);
+    expect(readdirSync(link)).toContain('model.safetensors');
+    expect(readdirSync(join(path, '../target'))).toContain('model.safetensors');
   });
 
   test('a place that cannot be written to is named, without a stack', async () => {

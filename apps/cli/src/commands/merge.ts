@@ -33,7 +33,8 @@ export function mergeCommand(): Command {
 }
 
 async function merge(path: string, options: Options): Promise<void> {
-  const out = resolve(options.out);
+  // A link to a folder stays; what it points to is replaced.
+  const out = await realpath(options.out).catch(() => resolve(options.out));
   await refuseToOverwrite(out, options);
   const { recipe, folder } = await readRecipe(path);
   const inputs = await openRecipeInputs(recipe, folder);
@@ -104,10 +105,8 @@ async function refuseToOverwrite(out: string, { force }: Options): Promise<void>
 
 /** `--force` removes what the folder holds, which must not be what the merge is made from. */
 async function refuseToReplaceInputs(out: string, sources: string[]): Promise<void> {
-  const folder = await realpath(out).catch(() => undefined);
-  if (folder === undefined) return;
   for (const source of sources) {
-    const inside = relative(folder, await realpath(source));
+    const inside = relative(out, await realpath(source));
     if (inside !== '..' && !inside.startsWith(`..${sep}`) && !isAbsolute(inside)) {
       throw new AmalgamError('invalid_request', `--out ${out}: holds ${source}, which the merge reads`);
     }
