@@ -20,6 +20,8 @@ describe('convolutions, against central differences', () => {
     op('Conv', [x(1, 2, 6, 6), x(2, 2, 2, 2)], [dilations(2, 3), strides(2, 1)], F32),
     op('Conv', [x(2, 4, 4, 4), x(6, 2, 3, 3), x(6)], [group(2), pads(1, 1, 1, 1)], F32),
     op('Conv', [x(1, 3, 5, 5), x(3, 1, 3, 3)], [group(3), strides(2, 2)], F32),
+    op('Conv', [x(2, 2, 5), x(4, 1, 2)], [group(2)], F32),
+    op('Conv', [x(2, 2, 4, 4), x(4, 1, 2, 2)], [group(2)], F32),
     op('Conv', [x(2, 2, 4, 6), x(3, 2, 2, 3), x(3)], [strides(2, 3)], { ...F32, name: 'patches, side by side' }),
     op('Conv', [x(1, 2, 5, 7), x(3, 2, 2, 3)], [strides(2, 3)], { ...F32, name: 'patches that leave a rest' }),
     op('Conv', [x(2, 2, 3, 3), x(3, 2, 1, 1)], [], { ...F32, name: 'one by one' }),

@@ -96,15 +96,20 @@ describe('broadcast operands, against central differences', () => {
     op('Where', [bools([2, 3], 1, 0, 0, 1, 1, 0), x(2, 3), x(2, 3)]),
     op('Where', [bools([3], 1, 0, 1), x(2, 1), x(2, 3)]),
     op('Where', [shaped(bools([2], 1, 0), 2, 1), x(), x(3)]),
-    op('Clip', [within(-2, 2, 9), floats([], -0.5), floats([], 0.5)]),
-    op('Clip', [within(-2, 2, 9), '', floats([], 0.5)]),
-    op('Clip', [within(-2, 2, 9), floats([], -0.5)]),
-    op('Clip', [within(-2, 2, 9)]),
-    op('Clip', [within(-2, 2, 9), within(-0.6, -0.5), within(0.5, 0.6)]),
-    composed('an integer way that ends', [x(3), ints(0)], (graph, [value, axis]) => {
-      const largest = graph.op('ArgMax', [value!]);
-      return graph.op('Mul', [value!, graph.op('Gather', [value!, graph.op('Sub', [largest, axis!])])]);
-    }),
+    op('Clip', [distinct(9), floats([], -0.5), floats([], 0.5)]),
+    op('Clip', [distinct(9), '', floats([], 0.5)]),
+    op('Clip', [distinct(9), floats([], -0.5)]),
+    op('Clip', [distinct(9)]),
+    op('Clip', [distinct(9), within(-0.6, -0.5), within(0.5, 0.6)]),
+    composed(
+      'an integer way that ends',
+      [x(3), ints(0)],
+      (graph, [value, axis]) => {
+        const largest = graph.op('ArgMax', [value!]);
+        return graph.op('Mul', [value!, graph.op('Gather', [value!, graph.op('Sub', [largest, axis!])])]);
+      },
+      { mixed: true },
+    ),
   ])('$name', checkCase);
 });
 

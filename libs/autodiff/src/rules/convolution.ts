@@ -51,14 +51,21 @@ export function convTranspose(
     throw refuse('ConvTranspose over three axes is missing in an execution provider');
   }
   const { pads, outputPadding } = transposed(windows);
-  return b.op('ConvTranspose', [dy, weight], { dtype: b.dtype(dy), dims }, [
-    intsAttribute('kernel_shape', windows.kernel),
-    intsAttribute('strides', windows.strides),
-    intsAttribute('dilations', windows.dilations),
-    intsAttribute('pads', pads),
-    intsAttribute('output_padding', outputPadding),
-    intAttribute('group', group),
-  ]);
+  const apply = (kernel: string, out: readonly Dim[]) =>
+    b.op('ConvTranspose', [dy, kernel], { dtype: b.dtype(dy), dims: out }, [
+      intsAttribute('kernel_shape', windows.kernel),
+      intsAttribute('strides', windows.strides),
+      intsAttribute('dilations', windows.dilations),
+      intsAttribute('pads', pads),
+      intsAttribute('output_padding', outputPadding),
+      intAttribute('group', group),
+    ]);
+  const [count, each] = b.dims(weight);
+  const [batch, , ...size] = dims;
+  if (!options.portable || group === 1 || each !== 1 || count === group) return apply(weight, dims);
+  // WebGPU takes groups that lead to one channel for depthwise and gets them wrong, so they get a second one.
+  const two = apply(b.padAxis(weight, 1, 0, 1), [batch!, 2 * group, ...size]);
+  return b.reshape(b.slice(b.reshape(two, [batch!, group, 2, ...size]), 2, 0, 1), dims);
 }
 
 export function conv(

@@ -93,22 +93,16 @@ function gather(call: Call): string {
     return spread(call, flat, axis, places, size as number);
   }
   const rows = b.moveAxis(flat, axis, 0);
-  const wide = b.cast(b.reshape(indices, [count, 1]), 'I64');
-  const negative = () => b.compare('Less', wide, 0);
-  const place = places === undefined ? b.where(negative(), b.add(wide, sizeOf(call, axis)), wide) : undefined;
+  // Places that are only known while running may be negative; ScatterND takes these too.
+  const place =
+    places === undefined
+      ? b.cast(b.reshape(indices, [count, 1]), 'I64')
+      : b.constant('I64', [places.length, 1], places);
   const target = [size, ...dims.filter((_, i) => i !== axis)];
-  const added = b.op(
-    'ScatterND',
-    [b.zeros(target, input), place ?? b.constant('I64', [places!.length, 1], places!), rows],
-    { dtype: b.dtype(input), dims: target },
-    [stringAttribute('reduction', 'add')],
-  );
+  const added = b.op('ScatterND', [b.zeros(target, input), place, rows], { dtype: b.dtype(input), dims: target }, [
+    stringAttribute('reduction', 'add'),
+  ]);
   return b.moveAxis(added, 0, axis);
-}
-
-function sizeOf({ b, x: [input] }: Call, axis: number): string | number {
-  const size = b.dims(input)[axis]!;
-  return typeof size === 'number' ? size : b.vector([size]);
 }
 
 /** What was overwritten has no gradient; the updates have that of their places. */

@@ -1,5 +1,4 @@
 import { getInt, getInts, intAttribute, stringAttribute } from '@amalgam/onnx';
-import type { Builder } from '../builder.js';
 import type { Call, Rules } from '../rule.js';
 import { type Dim, product, range } from '../types.js';
 import { type Windows, windowsOf } from '../windows.js';
@@ -76,37 +75,32 @@ function maxPool({ b, dy, node, x: [x], refuse }: Call): string {
 /**
  * Without the operator's indices, which some providers lack: a convolution with one-hot kernels lays out each
  * window's elements as channels, those that equal the maximum share its gradient, and the transposed convolution
- * adds them up where they came from.
+ * adds them up where they came from. Channels are taken as images of their own.
  */
 function maxPoolByComparing(call: Call): string {
   const { b, dy, node, x, y } = call;
   const windows = windowsOf(call, x[0], dy, getInts(node, 'kernel_shape'));
-  const channels = channelsOf(call);
   const size = product(windows.kernel) as number;
-  const places = windows.kernel.map(() => 0);
+  const images = product(b.dims(x[0]).slice(0, 2));
+  const [wide, narrow]: Dim[][] = [
+    [images, 1, ...windows.input],
+    [images, 1, ...windows.output],
+  ];
   // Beyond the image is less than everything on it. The last window may reach further still (ceil_mode).
   const after = windows.after.map((pad, i) => Math.max(pad, beyond(windows, i)));
-  const framed = b.pad(x[0], [0, 0, ...windows.before], [0, 0, ...after], LOWEST);
-  const inside: Windows = { ...windows, before: places, after: places };
+  const lowest = b.dtype(x[0]) === 'F16' ? -6e4 : -3e38;
+  const framed = b.pad(b.reshape(x[0], wide!), [0, 0, ...windows.before], [0, 0, ...after], lowest);
+  const none = windows.kernel.map(() => 0);
   const oneHot = b.constant(
     b.dtype(x[0]),
-    [channels * size, 1, ...windows.kernel],
-    range(0, channels * size * size).map((i) => (i % size === Math.floor(i / size) % size ? 1 : 0)),
+    [size, 1, ...windows.kernel],
+    range(0, size * size).map((i) => (i % (size + 1) === 0 ? 1 : 0)),
   );
-  const spread: Dim[] = [b.dims(x[0])[0]!, channels * size, ...windows.output];
-  const split: Dim[] = [spread[0]!, channels, size, ...windows.output];
-  const elements = b.reshape(conv(b, framed, oneHot, inside, channels, spread), split);
-  const mask = b.cast(b.compare('Equal', elements, keepAxis(b, y[0])), b.dtype(dy));
-  const shared = b.mul(mask, b.div(keepAxis(b, dy), b.sum(mask, [2])));
-  return convTranspose(call, b.reshape(shared, spread), oneHot, windows, channels, b.dims(x[0]));
-}
-
-const LOWEST = -3e38;
-
-/** [N, C, …] as [N, C, 1, …]. */
-function keepAxis(b: Builder, value: string): string {
-  const dims = b.dims(value);
-  return b.reshape(value, [...dims.slice(0, 2), 1, ...dims.slice(2)]);
+  const spread = [images, size, ...windows.output];
+  const elements = conv(b, framed, oneHot, { ...windows, before: none, after: none }, 1, spread);
+  const mask = b.cast(b.compare('Equal', elements, b.reshape(y[0], narrow!)), b.dtype(dy));
+  const shared = b.mul(mask, b.div(b.reshape(dy, narrow!), b.sum(mask, [1])));
+  return b.reshape(convTranspose(call, shared, oneHot, windows, 1, wide!), b.dims(x[0]));
 }
 
 function beyond({ input, output, kernel, strides, dilations, before }: Windows, i: number): number {

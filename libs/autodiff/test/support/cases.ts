@@ -77,6 +77,10 @@ export interface Case {
   opset: number;
   /** Float64 unless the runtime has no such kernel. */
   dtype: FloatDtype;
+  /** Other providers cannot run this, for a reason that is not the gradient's. */
+  cpuOnly: boolean;
+  /** Has arithmetic on integers, which other providers leave to the CPU. */
+  mixed: boolean;
   build: (graph: Graph, inputs: readonly string[]) => string;
 }
 
@@ -85,6 +89,8 @@ export interface CaseOptions {
   dtype?: FloatDtype;
   name?: string;
   outputs?: number;
+  cpuOnly?: boolean;
+  mixed?: boolean;
 }
 
 /** A case of one operator, of which the first output counts. */
@@ -92,13 +98,15 @@ export function op(
   opType: string,
   operands: readonly Operand[],
   attributes: readonly AttributeProto[] = [],
-  { opset = 18, dtype = 'F64', name, outputs = 1 }: CaseOptions = {},
+  { opset = 18, dtype = 'F64', name, outputs = 1, cpuOnly = false, mixed = false }: CaseOptions = {},
 ): Case {
   return {
     name: name ?? `${opType} ${describeOperands(operands)}${describeAttributes(attributes)}, opset ${opset}`,
     operands,
     opset,
     dtype,
+    cpuOnly,
+    mixed,
     build: (graph, inputs) => graph.addNode({ opType, inputs, attributes, outputs, name: `the ${opType}` }).output[0]!,
   };
 }
@@ -108,9 +116,9 @@ export function composed(
   name: string,
   operands: readonly Operand[],
   build: Case['build'],
-  { opset = 18, dtype = 'F64' }: CaseOptions = {},
+  { opset = 18, dtype = 'F64', cpuOnly = false, mixed = false }: CaseOptions = {},
 ): Case {
-  return { name, operands, opset, dtype, build };
+  return { name, operands, opset, dtype, cpuOnly, mixed, build };
 }
 
 export interface Prepared {

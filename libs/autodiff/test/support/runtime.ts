@@ -11,6 +11,14 @@ export interface Feed {
   values: ArrayLike<number>;
 }
 
+/**
+ * AUTODIFF_PROVIDER=webgpu or cuda runs the gradients of the operator tests there, in float32 and in their portable
+ * form; what they are compared with stays on the CPU. Nothing may fall back to it unless the operator itself does.
+ */
+export const PROVIDER = process.env['AUTODIFF_PROVIDER'] ?? 'cpu';
+
+const STRICT = { session: { disable_cpu_ep_fallback: '1' } };
+
 const OPTIONS = { intraOpNumThreads: 1, interOpNumThreads: 1, logSeverityLevel: 3 } as const;
 
 /** A loaded model. */
@@ -21,9 +29,26 @@ export class Runner {
     this.#session = session;
   }
 
-  static async load(model: ModelProto, level: 'disabled' | 'basic' | 'all' = 'all'): Promise<Runner> {
-    const bytes = encodeModel(model);
-    return new Runner(await InferenceSession.create(bytes, { ...OPTIONS, graphOptimizationLevel: level }));
+  static async load(
+    model: ModelProto,
+    level: 'disabled' | 'basic' | 'all' = 'all',
+    place: 'cpu' | 'provider' | 'provider or cpu' = 'cpu',
+  ): Promise<Runner> {
+    const executionProviders = [place === 'cpu' ? 'cpu' : PROVIDER];
+    const extra = place === 'provider' && PROVIDER !== 'cpu' ? STRICT : {};
+    const options = { ...OPTIONS, executionProviders, extra, graphOptimizationLevel: level };
+    return new Runner(await InferenceSession.create(encodeModel(model), options));
+  }
+
+  /** Loads on the provider alone if it has kernels for another model, which this one extends. */
+  static async loadLike(other: ModelProto, model: ModelProto): Promise<Runner> {
+    if (PROVIDER === 'cpu') return Runner.load(model);
+    try {
+      await (await Runner.load(other, 'all', 'provider')).release();
+    } catch {
+      return Runner.load(model, 'all', 'provider or cpu');
+    }
+    return Runner.load(model, 'all', 'provider');
   }
 
   async run(feeds: Readonly<Record<string, Feed>>): Promise<Record<string, Feed & { values: number[] }>> {
