@@ -53,11 +53,12 @@ export interface Config {
 type Env = Record<string, string | undefined>;
 
 /**
- * Reads the settings. The secret key is made and kept in `home` when none is given.
+ * Reads the settings; a variable that is empty counts as not set. The secret key is made and kept in `home` when none is given.
  *
  * @throws AmalgamError `invalid_request` naming the variable and the rule.
  */
-export function loadConfig(env: Env = process.env): Config {
+export function loadConfig(given: Env = process.env): Config {
+  const env: Env = Object.fromEntries(Object.entries(given).filter(([, text]) => text !== ''));
   const home = resolve(env['AMALGAM_HOME'] ?? '.amalgam');
   const host = env['AMALGAM_HOST'] ?? '127.0.0.1';
   const port = integer(env, 'AMALGAM_PORT', 8080, 0, 65535);
@@ -132,10 +133,12 @@ function s3(env: Env): Config['s3'] {
   };
 }
 
+const KEY = /^[0-9a-f]{64}$/i;
+
 function secretKey(env: Env, home: string): Buffer {
   const given = env['AMALGAM_SECRET_KEY'];
   if (given !== undefined) {
-    if (!/^[0-9a-f]{64}$/i.test(given)) throw wrong('AMALGAM_SECRET_KEY', 'must be 64 hexadecimal digits (32 bytes)');
+    if (!KEY.test(given)) throw wrong('AMALGAM_SECRET_KEY', 'must be 64 hexadecimal digits (32 bytes)');
     return Buffer.from(given, 'hex');
   }
   const file = join(home, 'secret.key');
@@ -146,7 +149,9 @@ function secretKey(env: Env, home: string): Buffer {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
   }
-  return Buffer.from(readFileSync(file, 'utf8').trim(), 'hex');
+  const text = readFileSync(file, 'utf8').trim();
+  if (!KEY.test(text)) throw wrong('AMALGAM_SECRET_KEY', `is not set, and ${file} does not hold 64 hexadecimal digits`);
+  return Buffer.from(text, 'hex');
 }
 
 function integer(env: Env, name: string, fallback: number, least: number, most = Number.MAX_SAFE_INTEGER): number {
