@@ -20,11 +20,7 @@ export function resolveRecipe(recipe: Recipe): ResolvedRecipe {
   const method = getMethod(recipe.method);
   const errors: FieldError[] = [];
 
-  const anywhere = Type.Object(
-    { ...optional(method.parameters), ...optional(method.modelParameters) },
-    { additionalProperties: false },
-  );
-  const perModel = Type.Object(optional(method.modelParameters), { additionalProperties: false });
+  const { anywhere, perModel } = schemasOf(method);
   const given = recipe.parameters ?? {};
   collect(errors, validate(anywhere, given, '/parameters'));
   recipe.models.forEach((model, i) => {
@@ -58,6 +54,28 @@ export function resolveRecipe(recipe: Recipe): ResolvedRecipe {
       models: recipe.models.map((model, i) => ({ ...model, parameters: settings.models[i]! })),
     },
   };
+}
+
+interface Schemas {
+  /** Of the recipe's own parameters: the method's, and the models' as defaults for all of them. */
+  anywhere: TObject;
+  perModel: TObject;
+}
+
+/** Made once for each method: the validator compiles every schema object that it meets, and keeps what it compiled. */
+const schemas = new WeakMap<MergeMethod, Schemas>();
+
+function schemasOf(method: MergeMethod): Schemas {
+  let made = schemas.get(method);
+  if (made === undefined) {
+    const closed = { additionalProperties: false };
+    made = {
+      anywhere: Type.Object({ ...optional(method.parameters), ...optional(method.modelParameters) }, closed),
+      perModel: Type.Object(optional(method.modelParameters), closed),
+    };
+    schemas.set(method, made);
+  }
+  return made;
 }
 
 function invalid(errors: FieldError[]): AmalgamError {
