@@ -17,6 +17,7 @@ import { ProjectRepository } from './repositories/projects.js';
 import { ReconcilerRepository } from './repositories/reconciler.js';
 import { ShardRepository } from './repositories/shards.js';
 import { WorkerRepository } from './repositories/workers.js';
+import { statementNames } from './statement-names.js';
 
 export interface ConnectOptions {
   url: string;
@@ -24,12 +25,17 @@ export interface ConnectOptions {
   max?: number;
   /** 32 bytes that seal webhook secrets; several to rotate: the first seals, all open. */
   secretKey?: Uint8Array | readonly Uint8Array[];
+  /** For how long a key that was found good is not looked up again, default 5 s. */
+  keyTtlMs?: number;
   /** Told of connections that were lost while idle; they are replaced by themselves. */
   onError?: (error: Error) => void;
 }
 
 /** Longer than any transaction waits between two statements: that is the dispatcher's, for the queue. */
 const IDLE_IN_TRANSACTION_MS = 30_000;
+
+/** The longest that a key works on after another process revoked it; docs/operations.md says so. */
+const KEY_TTL_MS = 5_000;
 
 /** The database: repositories by subject. Users' calls take the project first; what belongs to another is not there. */
 export class Database {
@@ -52,11 +58,12 @@ export class Database {
     readonly prisma: PrismaClient,
     vault: Vault,
     listener: Listener,
+    keyTtlMs: number,
   ) {
     const context: Context = { prisma, vault };
     this.#listener = listener;
     this.projects = new ProjectRepository(context);
-    this.apiKeys = new ApiKeyRepository(context);
+    this.apiKeys = new ApiKeyRepository(context, keyTtlMs);
     this.checkpoints = new CheckpointRepository(context);
     this.merges = new MergeRepository(context);
     this.control = new MergeControl(context);
@@ -92,7 +99,7 @@ export class Database {
 
 /** Connects to a migrated database; `unavailable` when the server does not answer. */
 export async function connect(options: ConnectOptions): Promise<Database> {
-  const { url, max = 10, secretKey = [], onError = () => {} } = options;
+  const { url, max = 10, secretKey = [], keyTtlMs = KEY_TTL_MS, onError = () => {} } = options;
   const adapter = new PrismaPg(
     {
       connectionString: url,
@@ -103,7 +110,7 @@ export async function connect(options: ConnectOptions): Promise<Database> {
       // A process that freezes within a transaction must not keep its row locks from those who take over.
       idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_MS,
     },
-    { onPoolError: onError, onConnectionError: onError },
+    { onPoolError: onError, onConnectionError: onError, statementNameGenerator: statementNames() },
   );
   const prisma = new PrismaClient({
     adapter,
@@ -111,7 +118,7 @@ export async function connect(options: ConnectOptions): Promise<Database> {
     transactionOptions: { maxWait: 15_000, timeout: 30_000 },
   });
   const keys = secretKey instanceof Uint8Array ? [secretKey] : secretKey;
-  const database = new Database(prisma, new Vault(keys), new Listener({ url, onError }));
+  const database = new Database(prisma, new Vault(keys), new Listener({ url, onError }), keyTtlMs);
   try {
     await database.ping();
   } catch (error) {

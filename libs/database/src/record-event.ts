@@ -1,10 +1,23 @@
-import type { EventType, WebhookBody } from '@amalgam/contracts';
-import { CHANNELS, notify, type Tx } from './context.js';
+import { AmalgamError, type EventType, type WebhookBody } from '@amalgam/contracts';
+import { CHANNELS, type Tx } from './context.js';
 import { toRowEventType } from './event-types.js';
 import { newId } from './ids.js';
-import { toJson } from './json.js';
 import { enqueue } from './repositories/outbox.js';
-import { mergeQuery, toMergeResource } from './resources/merge.js';
+import { type MergeRow, toMergeResource } from './resources/merge.js';
+import { readMerge } from './resources/read-merges.js';
+
+/** An event that this transaction has written. */
+export interface WrittenEvent {
+  id: string;
+  type: EventType;
+  createdAt: Date;
+}
+
+interface Recorded {
+  createdAt: Date;
+  /** The merge has a webhook that wants events of this type. */
+  wanted: boolean;
+}
 
 /**
  * Writes an event of a merge, with the webhook delivery that it causes. It must be the last change of its
@@ -16,37 +29,37 @@ export async function recordEvent(
   type: EventType,
   data: Record<string, unknown>,
 ): Promise<void> {
-  const rowType = toRowEventType(type);
-  const merge = await tx.merge.update({
-    where: { id: mergeId },
-    data: { lastEventSeq: { increment: 1 } },
-    select: { lastEventSeq: true, webhookUrl: true, webhookEvents: true },
-  });
-  const event = await tx.event.create({
-    data: { id: newId('event'), mergeId, seq: merge.lastEventSeq, type: rowType, data: toJson(data) },
-    select: { id: true, createdAt: true },
-  });
-  if (merge.webhookUrl !== null && merge.webhookEvents.includes(rowType)) {
-    await createDelivery(tx, mergeId, merge.webhookUrl, type, event);
-  }
-  await notify(tx, CHANNELS.events, mergeId);
+  const id = newId('event');
+  // One statement, because every state change of every merge waits for its round trips.
+  const [event] = await tx.$queryRaw<Recorded[]>`
+    WITH merge AS (
+      UPDATE merges SET last_event_seq = last_event_seq + 1 WHERE id = ${mergeId}
+      RETURNING id, last_event_seq, webhook_url IS NOT NULL AND ${type}::event_type = ANY(webhook_events) AS wanted
+    ), event AS (
+      INSERT INTO events (id, merge_id, seq, type, data)
+      SELECT ${id}, merge.id, merge.last_event_seq, ${type}::event_type, ${JSON.stringify(data)}::json FROM merge
+      RETURNING created_at
+    )
+    SELECT event.created_at AS "createdAt", merge.wanted, pg_notify(${CHANNELS.events}, merge.id)::text AS notified
+    FROM merge, event`;
+  if (event === undefined) throw new AmalgamError('internal', `there is no merge ${mergeId} to record ${type} of`);
+  if (!event.wanted) return;
+  const merge = await readMerge(tx, mergeId);
+  if (merge !== null) await createDelivery(tx, merge, { id, type, createdAt: event.createdAt });
 }
 
-async function createDelivery(
-  tx: Tx,
-  mergeId: string,
-  url: string,
-  type: EventType,
-  event: { id: string; createdAt: Date },
-): Promise<void> {
-  const merge = await tx.merge.findUniqueOrThrow({ where: { id: mergeId }, ...mergeQuery });
+/** Writes the delivery of an event, when the merge has a webhook that wants it; the merge is as the event left it. */
+export async function createDelivery(tx: Tx, merge: MergeRow, event: WrittenEvent): Promise<void> {
+  const { type } = event;
+  const url = merge.webhookUrl;
+  if (url === null || !merge.webhookEvents.includes(toRowEventType(type))) return;
   const body: WebhookBody = { type, timestamp: event.createdAt.toISOString(), data: toMergeResource(merge) };
   const id = newId('delivery');
   await tx.delivery.create({
     data: {
       id,
       projectId: merge.projectId,
-      mergeId,
+      mergeId: merge.id,
       eventId: event.id,
       url,
       secret: merge.webhookSecret,

@@ -10,7 +10,7 @@ import type { Tx } from './context.js';
 import { type Merge, Prisma } from './generated/client.js';
 import { storable, toJson } from './json.js';
 import { recordEvent } from './record-event.js';
-import { enqueue } from './repositories/outbox.js';
+import { enqueue, type Subject } from './repositories/outbox.js';
 import { databaseNow } from './transaction.js';
 
 /** A merge without its large columns, whose row this transaction has locked. */
@@ -41,8 +41,13 @@ export async function enqueueMerge(
   tx: Tx,
   merge: Pick<Merge, 'id' | 'projectId' | 'lane' | 'priority'>,
 ): Promise<void> {
+  await enqueue(tx, dispatchOf(merge));
+}
+
+/** What the outbox holds of a merge that waits for a worker. */
+export function dispatchOf(merge: Pick<Merge, 'id' | 'projectId' | 'lane' | 'priority'>): Subject {
   const payload = { merge_id: merge.id, project_id: merge.projectId, lane: merge.lane, priority: merge.priority };
-  await enqueue(tx, { kind: 'merge', subjectId: merge.id, payload });
+  return { kind: 'merge', subjectId: merge.id, payload };
 }
 
 /** What else changes when a merge ends. */

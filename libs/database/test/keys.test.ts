@@ -16,9 +16,8 @@ describe('API keys', () => {
     const { key, token } = await world.db.apiKeys.createKey(world.projectId, { name: 'ci', scopes: ['merges:write'] });
     expect(token).toMatch(/^amk_[0-9A-Z]{26}_[0-9a-f]{48}$/);
     const found = await world.db.apiKeys.authenticate(token);
-    expect(found.project.id).toBe(world.projectId);
-    expect(found.key).toMatchObject({ id: key.id, name: 'ci', scopes: ['merges:write'] });
-    expect(found.key).not.toHaveProperty('secretSha256');
+    expect(found).toMatchObject({ id: key.id, projectId: world.projectId, name: 'ci', scopes: ['merges:write'] });
+    expect(found).not.toHaveProperty('secretSha256');
     const secret = token.split('_')[2] as string;
     const rows = await world.db.prisma.$queryRaw<{ row: string }[]>`SELECT api_keys::text AS row FROM api_keys`;
     expect(rows.map(({ row }) => row).join('\n')).not.toContain(secret);

@@ -190,7 +190,7 @@ describe('resultOwners', () => {
       [false, kept],
       [false, null],
     ]);
-    const result = (await world.db.merges.get(world.projectId, done.id))?.resultCheckpointId ?? '';
+    const result = (await world.db.merges.get(world.projectId, done.id))?.result?.id ?? '';
     await checkpoints.softDelete(world.projectId, result);
     expect((await look(-1000))[1]).toEqual([true, null]);
   });

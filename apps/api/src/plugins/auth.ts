@@ -12,8 +12,8 @@ async function auth(app: Api): Promise<void> {
     if (token === undefined) {
       throw new AmalgamError('unauthorized', 'send an API key: Authorization: Bearer amk_…');
     }
-    const { project, key } = await app.parts.database.apiKeys.authenticate(token);
-    request.caller = { projectId: project.id, keyId: key.id, scopes: key.scopes };
+    const { id, projectId, scopes } = await app.parts.database.apiKeys.authenticate(token);
+    request.caller = { projectId, keyId: id, scopes };
     assertScope(request, request.routeOptions.config.scope ?? (READING.has(request.method) ? 'read' : 'write'));
   });
 }

@@ -11,12 +11,13 @@ const tags = ['merges'];
 /** What a merge leaves behind. */
 export async function mergeResultRoutes(app: Api): Promise<void> {
   const { parts, config } = app;
-  const { merges, deliveries } = parts.database;
+  const { merges, checkpoints, deliveries } = parts.database;
 
   const result = async (projectId: string, id: string) => {
     assertId('merge', id);
     const merge = found(await merges.get(projectId, id), 'merge', id);
-    if (merge.result !== null && merge.result.state !== 'deleted') return merge.result;
+    const checkpoint = merge.result === null ? null : await checkpoints.get(projectId, merge.result.id);
+    if (checkpoint !== null) return checkpoint;
     const why = merge.result === null ? `has none: it is ${merge.state}` : 'was deleted';
     throw new AmalgamError('not_found', `the result of ${id} ${why}`);
   };

@@ -164,6 +164,15 @@ export class CheckpointRepository {
     });
   }
 
+  /** As `get` gives them, by their ids; what is not there is left out. */
+  async getMany(projectId: string, ids: readonly string[]): Promise<Map<string, CheckpointRow>> {
+    const rows = await this.context.prisma.checkpoint.findMany({
+      where: { id: { in: [...new Set(ids)] }, projectId, state: { not: 'deleted' } },
+      ...checkpointQuery,
+    });
+    return new Map(rows.map((row) => [row.id, row]));
+  }
+
   /** The tensors, once it is ready; null as for `get`. */
   async inventory(projectId: string, id: string): Promise<TensorInfo[] | null> {
     const row = await this.context.prisma.checkpoint.findUnique({

@@ -39,12 +39,13 @@ export class IdempotencyRepository {
   async begin(projectId: string, key: string, request: { route: string; requestHash: string }): Promise<Begun> {
     const token = randomUUID();
     const { route, requestHash } = request;
+    // By itself, which is all that most requests need.
+    const inserted = await this.context.prisma.$executeRaw`
+      INSERT INTO idempotency_keys (project_id, key, route, request_hash, state, token)
+      VALUES (${projectId}, ${key}, ${route}, ${requestHash}, 'in_progress', ${token})
+      ON CONFLICT (project_id, key) DO NOTHING`;
+    if (inserted > 0) return { kind: 'new', token };
     return inTransaction(this.context, async (tx): Promise<Begun> => {
-      const inserted = await tx.$executeRaw`
-        INSERT INTO idempotency_keys (project_id, key, route, request_hash, state, token)
-        VALUES (${projectId}, ${key}, ${route}, ${requestHash}, 'in_progress', ${token})
-        ON CONFLICT (project_id, key) DO NOTHING`;
-      if (inserted > 0) return { kind: 'new', token };
       const rows = await tx.$queryRaw<Row[]>`
         SELECT route, request_hash AS "requestHash", state::text AS state, status, headers, body,
                locked_at < clock_timestamp() - ${STALE_AFTER_MS}::float8 * interval '1 millisecond' AS stale
@@ -66,7 +67,7 @@ export class IdempotencyRepository {
 
   /** Keeps the answer for replays. False when the key has gone to a later request meanwhile. */
   async complete(projectId: string, key: string, token: string, response: StoredResponse): Promise<boolean> {
-    return inTransaction(this.context, (tx) => completeKey(tx, this.context.vault, projectId, key, token, response));
+    return completeKey(this.context.prisma, this.context.vault, projectId, key, token, response);
   }
 
   /** Frees the key: nothing was done, because the request is not valid say, and a corrected one may use it. */

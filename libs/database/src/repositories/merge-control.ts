@@ -1,10 +1,11 @@
 import { AmalgamError, isFinal, isRetryable, isRunning } from '@amalgam/contracts';
 import { CHANNELS, type Context, notify, type Tx } from '../context.js';
 import { Prisma } from '../generated/client.js';
-import { type MergeRow, mergeQuery } from '../resources/merge.js';
+import { lockInputs } from '../lock-inputs.js';
+import type { MergeRow } from '../resources/merge.js';
+import { readMerge } from '../resources/read-merges.js';
 import { databaseNow, inTransaction } from '../transaction.js';
 import { end, type LockedMerge, lockMerge, requeue } from '../transitions.js';
-import { lockInputs } from './merges.js';
 
 /** What a user may ask of a merge. */
 export class MergeControl {
@@ -55,9 +56,13 @@ export class MergeControl {
   ): Promise<MergeRow> {
     return inTransaction(this.context, async (tx) => {
       const merge = await lockMerge(tx, id, projectId);
-      if (merge === null) throw new AmalgamError('not_found', `there is no merge ${id}`);
+      if (merge === null) return missing(id);
       await change(tx, merge);
-      return tx.merge.findUniqueOrThrow({ where: { id }, ...mergeQuery });
+      return (await readMerge(tx, id)) ?? missing(id);
     });
   }
+}
+
+function missing(id: string): never {
+  throw new AmalgamError('not_found', `there is no merge ${id}`);
 }

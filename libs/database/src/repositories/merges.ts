@@ -1,22 +1,14 @@
-import {
-  AmalgamError,
-  DEFAULT_WEBHOOK_EVENTS,
-  type EventType,
-  type Lane,
-  type List,
-  type MergeState,
-  type Recipe,
-} from '@amalgam/contracts';
+import { AmalgamError, type EventType, type Lane, type List, type MergeState, type Recipe } from '@amalgam/contracts';
 import type { Context, Tx } from '../context.js';
-import { toRowEventType } from '../event-types.js';
 import { Prisma } from '../generated/client.js';
 import { newId } from '../ids.js';
-import { assertStorable, toJson, toJsonOrNull } from '../json.js';
+import { insertMerge } from '../insert-merge.js';
+import { assertStorable } from '../json.js';
 import { type PageRequest, parsePage, toPage } from '../paging.js';
-import { recordEvent } from '../record-event.js';
-import { type MergeRow, mergeQuery } from '../resources/merge.js';
-import { inTransaction } from '../transaction.js';
-import { enqueueMerge } from '../transitions.js';
+import { createDelivery } from '../record-event.js';
+import type { MergeRow } from '../resources/merge.js';
+import { readMerge, readMerges } from '../resources/read-merges.js';
+import { inTransaction, retryConflicts } from '../transaction.js';
 import { completeKey, type StoredResponse } from './idempotency.js';
 
 export interface MergeInputRef {
@@ -68,30 +60,14 @@ export class MergeRepository {
     assertStorable({ name: input.name, metadata: input.metadata, method: input.recipe.method });
     const { webhook } = input;
     const secret = webhook === undefined ? null : this.context.vault.seal(webhook.secret, id);
+    const insert = (tx: Tx) => insertMerge(tx, { ...input, id, projectId, webhookSecret: secret });
+    // By itself one statement, which needs no transaction around it.
+    if (webhook === undefined && options.idempotency === undefined) {
+      return (await retryConflicts(() => insert(this.context.prisma))).merge;
+    }
     return inTransaction(this.context, async (tx) => {
-      await lockInputs(tx, projectId, input.inputs);
-      const merge = await tx.merge.create({
-        data: {
-          id,
-          projectId,
-          name: input.name ?? null,
-          state: 'queued',
-          lane: input.lane ?? 'cpu',
-          method: input.recipe.method,
-          recipe: toJson(input.recipe),
-          plan: toJsonOrNull(input.plan),
-          bytesTotal: input.bytesTotal ?? 0,
-          priority: input.priority ?? 0,
-          webhookUrl: webhook?.url ?? null,
-          webhookEvents: webhook === undefined ? [] : (webhook.events ?? DEFAULT_WEBHOOK_EVENTS).map(toRowEventType),
-          webhookSecret: secret,
-          metadata: toJson(input.metadata ?? {}),
-          inputs: { create: input.inputs.map((ref, position) => ({ ...ref, position })) },
-        },
-        ...mergeQuery,
-      });
-      await enqueueMerge(tx, merge);
-      await recordEvent(tx, id, 'merge.queued', { reason: 'created' });
+      const { merge, event } = await insert(tx);
+      await createDelivery(tx, merge, event);
       if (options.idempotency !== undefined) {
         const { key, token, respond } = options.idempotency;
         const done = await completeKey(tx, this.context.vault, projectId, key, token, respond(merge));
@@ -103,7 +79,7 @@ export class MergeRepository {
   }
 
   async get(projectId: string, id: string): Promise<MergeRow | null> {
-    return this.context.prisma.merge.findUnique({ where: { id, projectId }, ...mergeQuery });
+    return readMerge(this.context.prisma, id, projectId);
   }
 
   /** The large columns and the lineage: plan and report as they were stored, inputs in the recipe's order. */
@@ -126,15 +102,13 @@ export class MergeRepository {
   async list(projectId: string, filter: MergeFilter = {}): Promise<List<MergeRow>> {
     const { limit, after } = parsePage('merge', filter);
     assertStorable({ metadata: filter.metadata, name: filter.name, method: filter.method });
-    const where = [Prisma.sql`project_id = ${projectId}`, ...conditions(filter)];
-    if (after !== undefined) where.push(Prisma.sql`id < ${after}`);
-    const found = await this.context.prisma.$queryRaw<{ id: string }[]>`
-      SELECT id FROM merges WHERE ${Prisma.join(where, ' AND ')} ORDER BY id DESC LIMIT ${limit + 1}`;
-    const rows = await this.context.prisma.merge.findMany({
-      where: { id: { in: found.map(({ id }) => id) } },
-      orderBy: { id: 'desc' },
-      ...mergeQuery,
-    });
+    const where = [Prisma.sql`m.project_id = ${projectId}`, ...conditions(filter)];
+    if (after !== undefined) where.push(Prisma.sql`m.id < ${after}`);
+    const rows = await readMerges(
+      this.context.prisma,
+      Prisma.join(where, ' AND '),
+      Prisma.sql`ORDER BY m.id DESC LIMIT ${limit + 1}`,
+    );
     return toPage(rows, limit, (row) => row);
   }
 
@@ -152,31 +126,14 @@ export class MergeRepository {
 function conditions(filter: MergeFilter): Prisma.Sql[] {
   const where: Prisma.Sql[] = [];
   if (filter.state !== undefined) {
-    where.push(Prisma.sql`state = ANY(${[filter.state].flat()}::text[]::merge_state[])`);
+    where.push(Prisma.sql`m.state = ANY(${[filter.state].flat()}::text[]::merge_state[])`);
   }
-  if (filter.method !== undefined) where.push(Prisma.sql`method = ${filter.method}`);
-  if (filter.metadata !== undefined) where.push(Prisma.sql`metadata @> ${JSON.stringify(filter.metadata)}::jsonb`);
-  if (filter.createdAfter !== undefined) where.push(Prisma.sql`created_at > ${filter.createdAfter}::timestamptz`);
-  if (filter.createdBefore !== undefined) where.push(Prisma.sql`created_at < ${filter.createdBefore}::timestamptz`);
+  if (filter.method !== undefined) where.push(Prisma.sql`m.method = ${filter.method}`);
+  if (filter.metadata !== undefined) where.push(Prisma.sql`m.metadata @> ${JSON.stringify(filter.metadata)}::jsonb`);
+  if (filter.createdAfter !== undefined) where.push(Prisma.sql`m.created_at > ${filter.createdAfter}::timestamptz`);
+  if (filter.createdBefore !== undefined) where.push(Prisma.sql`m.created_at < ${filter.createdBefore}::timestamptz`);
   if (filter.name !== undefined) {
-    where.push(Prisma.sql`name ILIKE ${`%${filter.name.replaceAll(/[\\%_]/g, '\\$&')}%`}`);
+    where.push(Prisma.sql`m.name ILIKE ${`%${filter.name.replaceAll(/[\\%_]/g, '\\$&')}%`}`);
   }
   return where;
-}
-
-/** Shared locks: the inputs stay as they are until the merge that names them is visible to `softDelete`. */
-export async function lockInputs(tx: Tx, projectId: string, inputs: readonly MergeInputRef[]): Promise<void> {
-  const ids = [...new Set(inputs.map(({ checkpointId }) => checkpointId))];
-  const rows = await tx.$queryRaw<{ id: string; name: string; state: string }[]>`
-    SELECT id, name, state::text AS state FROM checkpoints
-    WHERE project_id = ${projectId} AND id = ANY(${ids}::text[]) ORDER BY id FOR SHARE`;
-  const found = new Map(rows.map((row) => [row.id, row]));
-  for (const id of ids) {
-    const row = found.get(id);
-    if (row === undefined || row.state === 'deleted')
-      throw new AmalgamError('not_found', `there is no checkpoint ${id}`);
-    if (row.state !== 'ready') {
-      throw new AmalgamError('checkpoint_not_ready', `checkpoint ${id} (${row.name}) is ${row.state}`);
-    }
-  }
 }

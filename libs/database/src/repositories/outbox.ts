@@ -1,5 +1,6 @@
 import type { Lane } from '@amalgam/contracts';
-import { CHANNELS, type Context, notify, type Tx } from '../context.js';
+import { CHANNELS, type Context, type Tx } from '../context.js';
+import { Prisma } from '../generated/client.js';
 import { newId } from '../ids.js';
 
 /** What a queue job needs to know; the rest is read from the tables when it runs. */
@@ -14,20 +15,27 @@ export interface DeliveryPayload {
   delivery_id: string;
 }
 
-type Subject =
+/** What is to be done, once the transaction has committed. */
+export type Subject =
   | { kind: 'merge'; subjectId: string; payload: MergePayload }
   | { kind: 'delivery'; subjectId: string; payload: DeliveryPayload };
 
 /** A row that waits for the dispatcher. `id` is new for each dispatch, so it serves as the queue's job id. */
 export type OutboxRow = Subject & { id: string; availableAt: Date };
 
+/** Id, kind, subject_id and payload of a new row, for a SELECT. */
+export function outboxColumns({ kind, subjectId, payload }: Subject): Prisma.Sql {
+  return Prisma.sql`${newId('outbox')}, ${kind}::outbox_kind, ${subjectId}, ${JSON.stringify(payload)}::json`;
+}
+
 /** Puts a row into the outbox; it is dispatched once the transaction has committed and `availableAt` has come. */
 export async function enqueue(tx: Tx, subject: Subject, availableAt?: Date): Promise<void> {
   await tx.$executeRaw`
-    INSERT INTO outbox (id, kind, subject_id, payload, available_at)
-    VALUES (${newId('outbox')}, ${subject.kind}::outbox_kind, ${subject.subjectId}, ${JSON.stringify(subject.payload)}::json,
-            COALESCE(${availableAt ?? null}::timestamptz, CURRENT_TIMESTAMP))`;
-  await notify(tx, CHANNELS.outbox);
+    WITH row AS (
+      INSERT INTO outbox (id, kind, subject_id, payload, available_at)
+      SELECT ${outboxColumns(subject)}, COALESCE(${availableAt ?? null}::timestamptz, CURRENT_TIMESTAMP)
+      RETURNING 1
+    ) SELECT pg_notify(${CHANNELS.outbox}, '') FROM row`;
 }
 
 export class OutboxRepository {

@@ -1,17 +1,43 @@
 import type { Attempt, Merge, PlainError, Recipe } from '@amalgam/contracts';
 import { fromRowEventType } from '../event-types.js';
-import type { Prisma } from '../generated/client.js';
+import type { Attempt as AttemptColumns, Merge as MergeColumns } from '../generated/client.js';
 import { toNumber } from '../json.js';
-import { checkpointQuery, toFileResource } from './checkpoint.js';
+import { toFileResource } from './checkpoint.js';
 
-/** Everything but plan and report, which are large and have calls of their own. */
-export const mergeQuery = {
-  include: { attempts: { orderBy: { number: 'asc' } }, result: checkpointQuery },
-  omit: { plan: true, report: true },
-} as const satisfies Prisma.MergeDefaultArgs;
+/** What is shown of an attempt. */
+export type AttemptRow = Pick<AttemptColumns, 'number' | 'state' | 'workerId' | 'startedAt' | 'finishedAt' | 'error'>;
 
-/** A merge with its attempts and its result. */
-export type MergeRow = Prisma.MergeGetPayload<typeof mergeQuery>;
+/** What is shown of a merge's result, which may have been deleted since. */
+export interface ResultRow {
+  id: string;
+  bytes: bigint;
+  files: { path: string; bytes: bigint; sha256: string | null }[];
+}
+
+/** A merge with its attempts and its result (read-merges.ts); plan and report are large and have calls of their own. */
+export type MergeRow = Pick<
+  MergeColumns,
+  | 'id'
+  | 'projectId'
+  | 'name'
+  | 'state'
+  | 'stage'
+  | 'lane'
+  | 'method'
+  | 'recipe'
+  | 'bytesDone'
+  | 'bytesTotal'
+  | 'priority'
+  | 'error'
+  | 'webhookUrl'
+  | 'webhookEvents'
+  | 'webhookSecret'
+  | 'metadata'
+  | 'cancelRequestedAt'
+  | 'createdAt'
+  | 'startedAt'
+  | 'finishedAt'
+> & { attempts: AttemptRow[]; result: ResultRow | null };
 
 /** The contract's Merge, for GET and for webhooks. The webhook's secret is never in it. */
 export function toMergeResource(row: MergeRow): Merge {
