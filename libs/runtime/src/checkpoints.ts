@@ -67,67 +67,79 @@ export interface RecipeInputs {
 }
 
 /**
- * Finds the checkpoints that a recipe names by id; their tensors come from the database, so no file is opened.
+ * Finds the checkpoints that a recipe names by id; their tensors come from the database, so no file is opened. The database is
+ * always asked whether they are there and ready; tensors that are known already are not read again.
  *
  * @throws AmalgamError `not_found` or `checkpoint_not_ready`, with a pointer for each reference.
  */
 export async function findInputs(
-  parts: Pick<Parts, 'database'>,
+  parts: Pick<Parts, 'database' | 'descriptions'>,
   projectId: string,
   recipe: Recipe,
 ): Promise<RecipeInputs> {
-  const references = [
-    ...(recipe.base === undefined
-      ? []
-      : [{ pointer: '/base', reference: recipe.base, name: undefined as string | undefined }]),
+  const references: Reference[] = [
+    ...(recipe.base === undefined ? [] : [{ pointer: '/base', reference: recipe.base, name: undefined }]),
     ...recipe.models.map(({ model, name }, i) => ({ pointer: `/models/${i}/model`, reference: model, name })),
   ];
-  const missing: FieldError[] = [];
-  const notReady: FieldError[] = [];
-  const found = await Promise.all(
-    references.map(async ({ pointer, reference, name }) => {
-      const row = await parts.database.checkpoints.get(projectId, reference);
-      if (row === null) {
-        missing.push({ pointer, detail: `there is no checkpoint "${reference}"` });
-        return undefined;
-      }
-      if (row.state !== 'ready') {
-        notReady.push({ pointer, detail: `checkpoint "${reference}" is ${row.state}, not ready` });
-        return undefined;
-      }
-      return { row, input: await toInput(parts, projectId, row, reference, name) };
-    }),
+  const rows = await parts.database.checkpoints.getMany(
+    projectId,
+    references.map(({ reference }) => reference),
   );
-  if (missing.length > 0) throw refusal('not_found', missing);
+  const missing = references.filter(({ reference }) => !rows.has(reference));
+  if (missing.length > 0) throw notFound(missing);
+  const notReady = references.flatMap(({ pointer, reference }) => {
+    const state = rows.get(reference)?.state;
+    return state === 'ready' ? [] : [{ pointer, detail: `checkpoint "${reference}" is ${state}, not ready` }];
+  });
   if (notReady.length > 0) throw refusal('checkpoint_not_ready', notReady);
 
-  const all = found.map((entry) => entry!);
+  const all = await Promise.all(
+    references.map(async (reference) => {
+      const row = rows.get(reference.reference)!;
+      const checkpoint = await describeStored(parts, projectId, row);
+      // Deleted just now.
+      if (checkpoint === null) throw notFound([reference]);
+      const name = reference.name ?? shortName(row.name);
+      return { row, input: { reference: reference.reference, identity: row.id, name, checkpoint } };
+    }),
+  );
   const base = recipe.base === undefined ? null : all[0]!.input;
   const models = (base === null ? all : all.slice(1)).map(({ input }) => input);
-  const rows = all.map(({ row }) => row);
   return {
     base,
     models,
-    rows,
-    refs: rows.map((row, i) => ({ checkpointId: row.id, role: base !== null && i === 0 ? 'base' : 'model' })),
+    rows: all.map(({ row }) => row),
+    refs: all.map(({ row }, i) => ({ checkpointId: row.id, role: base !== null && i === 0 ? 'base' : 'model' })),
   };
 }
 
-async function toInput(
-  parts: Pick<Parts, 'database'>,
+interface Reference {
+  pointer: string;
+  reference: string;
+  name: string | undefined;
+}
+
+/** Null when it is gone. The row says that it is ready, so its tensors are final. */
+async function describeStored(
+  { database, descriptions }: Pick<Parts, 'database' | 'descriptions'>,
   projectId: string,
   row: CheckpointRow,
-  reference: string,
-  name: string | undefined,
-): Promise<ModelInput> {
-  const inventory = (await parts.database.checkpoints.inventory(projectId, row.id)) ?? [];
+): Promise<CheckpointDescription | null> {
+  const known = descriptions.get(row.id);
+  if (known !== undefined) return known;
+  const inventory = await database.checkpoints.inventory(projectId, row.id);
+  if (inventory === null) return null;
   const files = row.files.map((file) => ({ path: file.path, bytes: Number(file.bytes) }));
-  return {
-    reference,
-    identity: row.id,
-    name: name ?? shortName(row.name),
-    checkpoint: checkpointFromInventory(files, inventory, row.name),
-  };
+  const description = checkpointFromInventory(files, inventory, row.name);
+  descriptions.set(row.id, description);
+  return description;
+}
+
+function notFound(references: readonly Reference[]): AmalgamError {
+  return refusal(
+    'not_found',
+    references.map(({ pointer, reference }) => ({ pointer, detail: `there is no checkpoint "${reference}"` })),
+  );
 }
 
 function refusal(code: 'not_found' | 'checkpoint_not_ready', errors: FieldError[]): AmalgamError {

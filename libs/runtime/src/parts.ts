@@ -4,6 +4,7 @@ import { type JobQueue, openQueue } from '@amalgam/queue';
 import { type ObjectStore, openStore, S3Buckets } from '@amalgam/storage';
 import type { Logger } from '@amalgam/telemetry';
 import { type Config, queueConfig, storeConfig } from './config.js';
+import { DescriptionCache } from './description-cache.js';
 
 /** The servers that api and worker stand on, opened as the settings say. */
 export interface Parts {
@@ -12,6 +13,8 @@ export interface Parts {
   store: ObjectStore;
   /** For s3:// URIs of registered checkpoints; undefined without S3. */
   buckets: S3Buckets | undefined;
+  /** Of this process. */
+  descriptions: DescriptionCache;
   close(): Promise<void>;
 }
 
@@ -41,7 +44,7 @@ export async function openParts(config: Config, log: Logger): Promise<Parts> {
     const store = keep(openStore(storeConfig(config)));
     await store.ping();
     const buckets = config.s3 === null ? undefined : keep(new S3Buckets(config.s3));
-    return { database, queue, store, buckets, close };
+    return { database, queue, store, buckets, descriptions: new DescriptionCache(), close };
   } catch (error) {
     await close();
     throw error;
