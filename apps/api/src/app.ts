@@ -19,6 +19,7 @@ import { methodRoutes } from './routes/methods.js';
 import { objectRoutes } from './routes/objects.js';
 import { queueRoutes } from './routes/queue.js';
 import { EventHub } from './services/event-hub.js';
+import { InFlight } from './services/in-flight.js';
 import { compileValidator, parseQuery } from './services/validation.js';
 import type { Api, Timing } from './types.js';
 
@@ -34,7 +35,10 @@ export interface AppOptions {
 const IDLE_MS = 120_000;
 const TIMING: Timing = { heartbeatMs: 15_000, pollMs: 5_000, bodyMs: 60_000 };
 
-/** The HTTP API, ready to listen. Closing it ends the event streams and leaves the parts open: they are the caller's. */
+/**
+ * The HTTP API, ready to listen. Closing it ends the event streams and leaves the parts open: they are the caller's,
+ * to close once `inFlight` is drained.
+ */
 export async function buildApp(options: AppOptions): Promise<Api> {
   const { config, parts, log, metrics = createMetrics() } = options;
   const app: Api = fastify({
@@ -55,6 +59,7 @@ export async function buildApp(options: AppOptions): Promise<Api> {
   app.decorate('config', config).decorate('parts', parts);
   app.decorate('timing', { ...TIMING, ...options.timing });
   app.decorate('eventHub', new EventHub(parts.database));
+  app.decorate('inFlight', new InFlight());
   app.decorateRequest('caller', null).decorateRequest('idempotency', null);
   app.addHook('preClose', () => app.eventHub.close());
 

@@ -17,6 +17,9 @@ export interface RunningApi {
 
 /** What a request that still runs gets, when the service stops. */
 const CLOSE_MS = 8_000;
+/** And what its handler gets when it took all of that: the program ends by force 10 s after it was told to. */
+const LEAST_DRAIN_MS = 1_000;
+const IDLE_LOOK_MS = 100;
 
 /**
  * Opens the parts that the settings name and listens.
@@ -29,9 +32,14 @@ export async function startApi(given: Config, options: { log?: Logger } = {}): P
   const parts = await openParts(config, log);
   let app: Api | undefined;
   const close = async () => {
+    const until = performance.now() + CLOSE_MS;
     const timer = setTimeout(() => app?.server.closeAllConnections(), CLOSE_MS);
+    // Node does so once; a connection that is kept alive becomes idle when its last answer is sent.
+    const idle = setInterval(() => app?.server.closeIdleConnections(), IDLE_LOOK_MS);
     await app?.close();
+    clearInterval(idle);
     clearTimeout(timer);
+    await app?.inFlight.drained(Math.max(LEAST_DRAIN_MS, until - performance.now()));
     await parts.close();
   };
   try {

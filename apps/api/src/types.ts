@@ -8,6 +8,7 @@ import type {
   RawServerDefault,
 } from 'fastify';
 import type { EventHub } from './services/event-hub.js';
+import type { InFlight } from './services/in-flight.js';
 
 /** The application: its schemas are TypeBox's, so bodies, queries and answers have their types. */
 export type Api = FastifyInstance<
@@ -48,6 +49,7 @@ declare module 'fastify' {
     config: Config;
     parts: Parts;
     eventHub: EventHub;
+    inFlight: InFlight;
     timing: Timing;
   }
   interface FastifyRequest {

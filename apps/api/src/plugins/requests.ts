@@ -14,9 +14,10 @@ export function requestId(raw: IncomingMessage): string {
   return typeof given === 'string' && REQUEST_ID.test(given) ? given : `req_${randomUUID().replaceAll('-', '')}`;
 }
 
-/** The request id on every answer, one log line and two measurements for every request. */
+/** The request id on every answer, note of what is in flight, one log line and two measurements for every request. */
 async function requests(app: Api, { metrics }: { metrics: Metrics }): Promise<void> {
   app.addHook('onRequest', async (request, reply) => {
+    app.inFlight.begin(reply);
     reply.header('x-request-id', request.id);
   });
 

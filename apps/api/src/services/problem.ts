@@ -43,12 +43,21 @@ export function toAmalgamError(error: unknown, bodyLimit: number): AmalgamError 
 
 /** A connection that could not be made, broke, or was not free in time: Prisma's codes and kinds, pg's words, the system's codes. */
 function isDatabaseAway(error: unknown): boolean {
-  const { code, message, meta } = error as { code?: unknown; message?: unknown; meta?: unknown };
+  const { code, message, meta } = error as {
+    code?: unknown;
+    message?: unknown;
+    meta?: { driverAdapterError?: unknown };
+  };
   if (typeof code === 'string' && AWAY_CODES.test(code)) return true;
-  if (typeof message === 'string' && /^Connection terminated/.test(message)) return true;
-  const driver = (meta as { driverAdapterError?: { cause?: { kind?: unknown } } } | undefined)?.driverAdapterError;
-  return typeof driver?.cause?.kind === 'string' && AWAY_KINDS.has(driver.cause.kind);
+  if (typeof message === 'string' && AWAY_WORDS.test(message)) return true;
+  const driver = meta?.driverAdapterError as { cause?: { kind?: unknown; originalCode?: unknown } } | undefined;
+  const { kind, originalCode } = driver?.cause ?? {};
+  if (typeof originalCode === 'string' && AWAY_CODES.test(originalCode)) return true;
+  return typeof kind === 'string' && AWAY_KINDS.has(kind);
 }
+
+// The second one: this process is stopping, and has given up waiting for the request.
+const AWAY_WORDS = /^(Connection terminated|Cannot use a pool after calling end)/;
 
 const AWAY_CODES = /^(P1001|P1002|P1008|P1017|P2024|P2028|ECONNREFUSED|ECONNRESET|57P0[123])$/;
 const AWAY_KINDS = new Set(['DatabaseNotReachable', 'ConnectionClosed', 'SocketTimeout', 'TooManyConnections']);
