@@ -69,7 +69,7 @@ export async function keyRoutes(app: Api): Promise<void> {
       schema: {
         operationId: 'revokeKey',
         tags,
-        summary: 'Revoke a key, at once and for good',
+        summary: 'Revoke a key for good; every process knows within five seconds',
         params: IdParams,
         response: answers({ 204: nothing('Revoked') }, 'not_found'),
       },
