@@ -122,6 +122,13 @@ describe('amalgam merge', () => {
     expect(long.code).toBe(2);
   });
 
+  test('a place where no folder can be made is named, and parents are made where they can', async () => {
+    const nowhere = await amalgam('merge', TIES, '--out', '/proc/amalgam/out');
+    expect([nowhere.code, nowhere.stderr]).toEqual([2, expect.stringContaining('--out /proc/amalgam/out')]);
+    expect((await amalgam('merge', TIES, '--out', join(dir, 'some/where/deep'))).code).toBe(0);
+    expect(readdirSync(join(dir, 'some/where'))).toEqual(['deep']);
+  });
+
   test('a signal ends it with code 1, and nothing is left', async () => {
     const folder = mkdtempSync(join(dir, 'large-'));
     const N = 30_000_000;

@@ -66,8 +66,9 @@ function describe(error: ErrorObject, at: string): FieldError {
       };
     case 'enum': {
       const allowed = (error.params['allowedValues'] as unknown[]).map(String);
-      const got = typeof error.data === 'string' ? suggest(error.data, allowed) : '';
-      return { pointer, detail: `must be one of ${allowed.join(', ')}${got}` };
+      const near = typeof error.data === 'string' ? suggest(error.data, allowed) : '';
+      const hint = near.startsWith('; did') ? near : ''; // the list is there already
+      return { pointer, detail: `must be one of ${allowed.join(', ')}${hint}` };
     }
     case 'type':
       if (typeof error.data === 'number' && !Number.isFinite(error.data)) {

@@ -67,11 +67,11 @@ export async function executeMerge(plan: MergePlan, options: ExecuteOptions): Pr
 
   const run = runner(pool, cancel);
   const lap = stopwatch(statistics);
+  let handover = Promise.resolve();
   try {
     const cuts = await lap('trimming', () => findAllCuts(plan, job, run));
     statistics.thresholds = cuts?.thresholds ?? null;
     const files: WrittenFile[] = [];
-    let handover = Promise.resolve();
     for (const [index, file] of plan.files.entries()) {
       const done = options.finished?.get(file.path);
       if (done !== undefined) {
@@ -104,6 +104,8 @@ export async function executeMerge(plan: MergePlan, options: ExecuteOptions): Pr
     return { files, report: buildReport(plan, statistics), inputDigests };
   } catch (error) {
     cancel();
+    // Whoever cleans up after the failure must not meet a hand-over that still goes on.
+    await handover.catch(() => {});
     throw isNoSpace(error) ? fromPlain(toPlain(error)) : error;
   } finally {
     clearInterval(timer);
@@ -120,7 +122,8 @@ function runner(pool: ThreadPool<Task, Result<unknown>>, stopAll: () => void) {
   let failure: AmalgamError | undefined;
   return async <T>(task: Task): Promise<T> => {
     if (failure !== undefined) throw failure;
-    const result = await pool.run(task);
+    // The pool itself fails when a thread dies, of too little memory say.
+    const result = await pool.run(task).catch((error: unknown) => ({ ok: false as const, error: toPlain(error) }));
     if (result.ok) return result.value as T;
     failure ??= fromPlain(result.error);
     stopAll();

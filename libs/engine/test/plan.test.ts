@@ -76,6 +76,7 @@ describe('a plan refuses, naming what is wrong', () => {
       'must be a finite number, not NaN',
       '/parameters/lambda',
     ],
+    [{ parameters: { lambda: 1e39 } }, 'invalid_recipe', 'must be <= 3.4028234663852886e+38', '/parameters/lambda'],
     [{ parameters: { densty: 0.5 } }, 'invalid_recipe', 'did you mean "density"?', '/parameters/densty'],
     [{ parameters: { scope: 'layer' } }, 'invalid_recipe', 'must be one of model, tensor', '/parameters/scope'],
     [

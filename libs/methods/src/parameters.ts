@@ -3,14 +3,17 @@ import Type from 'typebox';
 
 /** Parameters that several methods share, so that they are named and bounded alike. */
 
+/** Arithmetic is float32: a larger factor would turn every entry into NaN or infinity. */
+const FLOAT32 = { minimum: -3.4028234663852886e38, maximum: 3.4028234663852886e38 };
+
 export const weight = (value: number) =>
-  Type.Number({ default: value, description: 'Factor of this model; may be negative' });
+  Type.Number({ ...FLOAT32, default: value, description: 'Factor of this model; may be negative' });
 
 export const normalize = (value: boolean) =>
   Type.Boolean({ default: value, description: 'Divide by the sum of the weights' });
 
 export const lambda = (value: number) =>
-  Type.Number({ default: value, description: 'Factor of the merged task vector (scaling coefficient)' });
+  Type.Number({ ...FLOAT32, default: value, description: 'Factor of the merged task vector (scaling coefficient)' });
 
 export const density = (value: number) =>
   Type.Number({

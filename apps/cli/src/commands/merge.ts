@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, readdir, realpath, rename, rm, rmdir } from 'node:fs/promises';
+import { mkdir, readdir, realpath, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join, relative, resolve, sep } from 'node:path';
 import { AmalgamError } from '@amalgam/contracts';
 import { describePlan, executeMerge, planMerge, writeArtifacts } from '@amalgam/engine';
@@ -51,7 +51,7 @@ async function merge(path: string, options: Options): Promise<void> {
   process.once('SIGINT', cancel).once('SIGTERM', cancel);
   // Beside the result, so that the last step is a rename: nobody ever sees half a model.
   const scratch = join(dirname(out), `.${basename(out)}.partial-${randomBytes(4).toString('hex')}`);
-  await mkdir(scratch, { recursive: true }).catch((error: NodeJS.ErrnoException) => {
+  await makeFolders(scratch).catch((error: NodeJS.ErrnoException) => {
     throw new AmalgamError('invalid_request', `--out ${out}: ${error.message}`);
   });
   try {
@@ -110,6 +110,26 @@ async function refuseToReplaceInputs(out: string, sources: string[]): Promise<vo
     if (inside !== '..' && !inside.startsWith(`..${sep}`) && !isAbsolute(inside)) {
       throw new AmalgamError('invalid_request', `--out ${out}: holds ${source}, which the merge reads`);
     }
+  }
+}
+
+/**
+ * A folder and its parents. Node's recursive mkdir never ends where a folder that is there answers ENOENT, as /proc does.
+ */
+async function makeFolders(path: string): Promise<void> {
+  try {
+    await mkdir(path);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'EEXIST') return;
+    const parent = dirname(path);
+    const parentIsThere = await stat(parent).then(
+      () => true,
+      () => false,
+    );
+    if (code !== 'ENOENT' || parentIsThere) throw error;
+    await makeFolders(parent);
+    await mkdir(path);
   }
 }
 
