@@ -85,7 +85,7 @@ export class AmalgamError extends Error {
     return ERRORS[this.code].title;
   }
 
-  /** 2 when the input is wrong, 1 when the merge failed (DESIGN section 8). */
+  /** 2 when the input is wrong, 1 when the merge failed (docs/cli.md). */
   get exitCode(): 1 | 2 {
     return this.status < 500 && this.code !== 'canceled' ? 2 : 1;
   }

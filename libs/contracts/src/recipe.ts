@@ -28,7 +28,7 @@ export const RecipeModel = Type.Object(
 
 const Globs = Type.Array(Type.String({ minLength: 1, maxLength: 1024 }), { maxItems: 1000 });
 
-/** What to merge and how (DESIGN section 5). */
+/** What to merge and how (docs/recipes.md). */
 export const Recipe = Type.Object(
   {
     method: Type.String({ minLength: 1, maxLength: 64, description: 'A name from GET /v1/methods' }),
