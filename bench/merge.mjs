@@ -93,6 +93,11 @@ function runMergekit(method) {
     'import json, resource, sys, time, yaml',
     'from mergekit.config import MergeConfiguration',
     'from mergekit.merge import MergeOptions, run_merge',
+    // mergekit 0.1.4 leaves two of its classes undefined until torch is in their module.
+    'import torch, mergekit.architecture.base as base',
+    'base.torch = torch',
+    'base.ConfiguredModuleArchitecture.model_rebuild(force=True)',
+    'base.ConfiguredModelArchitecture.model_rebuild(force=True)',
     'start = time.perf_counter()',
     'config = MergeConfiguration.model_validate(yaml.safe_load(open(sys.argv[1])))',
     'run_merge(config, sys.argv[2], options=MergeOptions(write_model_card=False, copy_tokenizer=False))',
