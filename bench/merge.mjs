@@ -52,7 +52,7 @@ const base = median(results[0].runs.map((run) => run.seconds));
 console.log(
   `\n${cpus()[0].model}, ${availableParallelism()} cores, Node ${process.version}; three inputs and one output of ${(bytes / 1e9).toFixed(2)} GB, bfloat16;`,
 );
-console.log(`warm page cache, ${RUNS} runs in rounds, medians (fastest–slowest)\n`);
+console.log(`files read again in every round, ${RUNS} runs in rounds, medians (fastest–slowest)\n`);
 const rows = results.map(({ title, runs }) => {
   const seconds = runs.map((run) => run.seconds);
   const m = median(seconds);
