@@ -19,6 +19,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   client: ['contracts'],
   methods: ['contracts', 'tensors', 'kernels'],
   engine: ['contracts', 'tensors', 'kernels', 'methods'],
+  tuning: ['contracts', 'tensors', 'onnx', 'autodiff', 'kernels', 'methods', 'engine'],
   runtime: libraries().filter((name) => name !== 'client' && name !== 'runtime'),
   api: libraries(),
   worker: libraries(),
@@ -27,7 +28,19 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
 };
 
 function libraries(): string[] {
-  return ['contracts', 'tensors', 'kernels', 'onnx', 'autodiff', 'methods', 'engine', 'storage', 'database', 'queue']
+  return [
+    'contracts',
+    'tensors',
+    'kernels',
+    'onnx',
+    'autodiff',
+    'methods',
+    'engine',
+    'tuning',
+    'storage',
+    'database',
+    'queue',
+  ]
     .concat(['webhooks', 'telemetry', 'client', 'runtime'])
     .sort();
 }

@@ -26,6 +26,40 @@ export const RecipeModel = Type.Object(
   { additionalProperties: false },
 );
 
+const DataReference = (what: string) =>
+  Type.String({ minLength: 1, maxLength: 4096, description: `${what}: an id over the API; in the CLI a path` });
+
+/** What a method learns from, and what any merge is judged by. */
+export const RecipeTask = Type.Object(
+  {
+    name: Type.String({
+      pattern: '^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$',
+      description: 'Names the task in reports; different for each task',
+    }),
+    model: DataReference('The model that was fine-tuned for it, as among the recipe’s models'),
+    graph: DataReference('ONNX model of the forward pass'),
+    data: Type.Optional(DataReference('Dataset without labels that tuned methods learn from; labels are not read')),
+    evaluation: Type.Optional(DataReference('Dataset to evaluate on, with labels for accuracy; default: `data`')),
+    logits: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 1024,
+        description:
+          'The graph’s output with the logits, [batch, classes] or [batch, positions, classes]; default: the only output, or `logits`',
+      }),
+    ),
+    mask: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 1024,
+        description:
+          'For token models: the input, or dataset tensor, [batch, positions] whose zeros leave positions out of the mean',
+      }),
+    ),
+  },
+  { additionalProperties: false },
+);
+
 const Globs = Type.Array(Type.String({ minLength: 1, maxLength: 1024 }), { maxItems: 1000 });
 
 /** What to merge and how (docs/recipes.md). */
@@ -50,6 +84,13 @@ export const Recipe = Type.Object(
         description: 'Most tensor bytes of one output file; default 5000000000. A larger tensor gets a file of its own',
       }),
     ),
+    tasks: Type.Optional(
+      Type.Array(RecipeTask, {
+        minItems: 1,
+        maxItems: 64,
+        description: 'For methods that learn from data, and to evaluate the result of any method',
+      }),
+    ),
     merge: Type.Optional(
       Type.Object(
         {
@@ -67,5 +108,6 @@ export const Recipe = Type.Object(
 );
 export type Recipe = Static<typeof Recipe>;
 export type RecipeModel = Static<typeof RecipeModel>;
+export type RecipeTask = Static<typeof RecipeTask>;
 
 export const DEFAULT_SHARD_BYTES = 5_000_000_000;

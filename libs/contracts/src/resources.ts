@@ -146,10 +146,20 @@ export type CreateMerge = Static<typeof CreateMerge>;
 
 export const PlanMerge = Type.Object({ recipe: Recipe }, { ...closed, title: 'PlanMerge' });
 
+/** How far the tuning is: after `step` of `steps` steps. */
+export const TuningProgress = Type.Object({
+  step: Type.Integer({ minimum: 0, description: 'Steps done' }),
+  steps: Type.Integer({ minimum: 1 }),
+  loss: Type.Number({ description: 'Of the last step: the sum over tasks' }),
+  losses: Type.Array(Type.Number(), { description: 'Of the last step, by task in the recipe’s order' }),
+});
+export type TuningProgress = Static<typeof TuningProgress>;
+
 export const Progress = Type.Object({
   stage: Nullable(Type.Enum([...MERGE_STAGES])),
   bytes_done: Bytes,
   bytes_total: Bytes,
+  tuning: Type.Optional(TuningProgress),
 });
 export type Progress = Static<typeof Progress>;
 
@@ -259,6 +269,63 @@ export const TensorReport = Type.Object({
 });
 export type TensorReport = Static<typeof TensorReport>;
 
+/** How well a model does a task. */
+export const Score = Type.Object({
+  entropy: Type.Number({ description: 'Mean Shannon entropy of the predictions, in nats' }),
+  accuracy: Nullable(Type.Number({ description: 'Share of right predictions; null without labels' })),
+});
+export type Score = Static<typeof Score>;
+
+export const TaskReport = Type.Object({
+  name: Type.String(),
+  model: Type.String({ description: 'The input’s name' }),
+  rows: Type.Integer({ description: 'Of the dataset that was evaluated' }),
+  entropy: Type.Number({ description: 'Of the merged model' }),
+  accuracy: Nullable(Type.Number()),
+  individual: Score,
+  base: Nullable(Score),
+});
+export type TaskReport = Static<typeof TaskReport>;
+
+/** How an initializer of a graph was matched to a tensor of the checkpoint. */
+export const BindingReport = Type.Object({
+  initializer: Type.String(),
+  tensor: Type.String(),
+  by: Type.Enum(['name', 'prefix', 'content', 'order', 'unfolded']),
+  transposed: Type.Boolean(),
+});
+export type BindingReport = Static<typeof BindingReport>;
+
+export const TuningReport = Type.Object({
+  provider: Type.Enum(['cpu', 'cuda', 'webgpu']),
+  threads: Type.Integer(),
+  steps: Type.Integer(),
+  resumed_at: Type.Array(Type.Integer(), { description: 'Steps at which an interrupted tuning went on' }),
+  seconds_per_step: Type.Number({ description: 'Median' }),
+  peak_rss_bytes: Type.Integer({ description: 'Of the process that tuned' }),
+  task_vector_bytes: Type.Integer({ description: 'Of the mapped file with base and task vectors' }),
+  insensitive: Type.Array(Type.String(), {
+    description: 'Tensors on which the loss does not depend beyond rounding; their coefficients stayed as they were',
+  }),
+  bindings: Type.Array(
+    Type.Object({
+      task: Type.String(),
+      bound: Type.Array(BindingReport),
+      constants: Type.Array(Type.String(), { description: 'Small initializers that are no tensor of the checkpoint' }),
+      unused: Type.Array(Type.String(), { description: 'Merged tensors that the graph does not read' }),
+    }),
+  ),
+});
+export type TuningReport = Static<typeof TuningReport>;
+
+export const Coefficients = Type.Object({
+  tensors: Type.Array(Type.String(), { description: 'Rows; `*` alone for one row that serves all tensors' }),
+  models: Type.Array(Type.String(), { description: 'Columns' }),
+  values: Type.Array(Type.Array(Type.Number()), { description: 'As the optimiser holds them, before clamping' }),
+  clamp: Nullable(Type.Tuple([Type.Number(), Type.Number()])),
+});
+export type Coefficients = Static<typeof Coefficients>;
+
 export const Report = Type.Object(
   {
     method: Type.String(),
@@ -281,6 +348,11 @@ export const Report = Type.Object(
     bytes_written: Bytes,
     peak_rss_bytes: Bytes,
     sign_conflicts: Type.Optional(Type.Number()),
+    coefficients: Type.Optional(Coefficients),
+    loss: Type.Optional(Type.Array(Type.Number(), { description: 'By step: the sum over tasks' })),
+    losses: Type.Optional(Type.Array(Type.Array(Type.Number()), { description: 'By step, then task' })),
+    tuning: Type.Optional(TuningReport),
+    tasks: Type.Optional(Type.Array(TaskReport)),
     tensors: Type.Array(TensorReport),
     copied: Type.Array(Type.String(), { description: 'Tensors taken over unmerged' }),
     warnings: Type.Array(Type.String()),
