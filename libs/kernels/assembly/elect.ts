@@ -98,3 +98,39 @@ export function electMerge(deltas: usize, stride: usize, count: i32, weights: us
     ? electAll(deltas, stride, count, weights, dst, n, true)
     : electAll(deltas, stride, count, weights, dst, n, false);
 }
+
+@inline
+function keepElected(at: usize, stride: usize, count: i32): v128 {
+  const zero = f32x4.splat(0);
+  let sum = zero;
+  for (let k = 0; k < count; k++) sum = f32x4.add(sum, v128.load(at + <usize>k * stride));
+  const flip = flipOf(sum);
+  const known = f32x4.eq(sum, sum);
+  let agreeing = zero;
+  let opposed = zero;
+  for (let k = 0; k < count; k++) {
+    const place = at + <usize>k * stride;
+    const x = v128.load(place);
+    const towards = v128.xor(x, flip);
+    const against = f32x4.lt(towards, zero);
+    agreeing = v128.or(agreeing, f32x4.gt(towards, zero));
+    opposed = v128.or(opposed, against);
+    v128.store(place, v128.andnot(x, v128.and(against, known)));
+  }
+  return v128.and(agreeing, opposed);
+}
+
+/**
+ * Sign election in place over `count` task vectors d_k (float32, `stride` bytes apart), all of one weight:
+ *   s = sum_k d_k in order;  sign = s >= 0 ? + : -;  entries of the other sign become 0.
+ * What electMerge's sum would add up is left. Where s is NaN everything stays, so that NaN and infinities show.
+ * n must be a multiple of 4 (pad with zeros). Returns the number of elements with survivors of both signs.
+ */
+export function elect(deltas: usize, stride: usize, count: i32, n: i32): i32 {
+  let conflicts = i32x4.splat(0);
+  const end = <usize>n << 2;
+  for (let at: usize = 0; at < end; at += 16) {
+    conflicts = i32x4.sub(conflicts, keepElected(deltas + at, stride, count));
+  }
+  return lanes(conflicts);
+}

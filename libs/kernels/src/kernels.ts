@@ -62,6 +62,7 @@ interface Exports {
     n: number,
     mean: boolean,
   ): number;
+  elect(deltas: Pointer, stride: number, count: number, n: number): number;
 }
 
 const PAGE = 65536;

@@ -258,43 +258,90 @@ describe('selection is equal to its twins', () => {
   });
 });
 
-describe('sign election and disjoint merge are bit-equal to their twin', () => {
-  test('sum and mean, 1 to 5 models, any weights', () => {
-    const models = fc.integer({ min: 1, max: 5 }).chain((k) =>
-      fc.tuple(
-        fc.array(
-          fc.oneof(fc.array(word, { minLength: k, maxLength: k }), fc.array(plain, { minLength: k, maxLength: k })),
-          {
-            maxLength: 80,
-          },
-        ),
-        fc.array(fc.oneof(fc.constantFrom(1, 0, -1, 0.5), fc.float({ noNaN: true })), { minLength: k, maxLength: k }),
-        fc.boolean(),
-      ),
+describe('sign election and disjoint merge are bit-equal to their twins', () => {
+  const rowsOf = (k: number) =>
+    fc.array(
+      fc.oneof(fc.array(word, { minLength: k, maxLength: k }), fc.array(plain, { minLength: k, maxLength: k })),
+      { maxLength: 80 },
     );
-    const deltas = kernels.allocate(5 * 512);
-    const weights = kernels.allocate(64);
+  const deltas = kernels.allocate(5 * 512);
+  const weights = kernels.allocate(64);
+  /** Puts each column of `rows`, padded with zeros to a multiple of four, where the kernels look for a task vector. */
+  const putStreams = (rows: number[][], k: number) => {
+    const streams = Array.from({ length: k }, (_, m) => {
+      const stream = new Uint32Array(Math.ceil(rows.length / 4) * 4);
+      rows.forEach((row, i) => {
+        stream[i] = row[m]!;
+      });
+      return stream;
+    });
+    streams.forEach((stream, m) => {
+      put(deltas + m * 512, stream);
+    });
+    return streams.map(floats);
+  };
+
+  test('electMerge: sum and mean, 1 to 5 models, any weights', () => {
+    const models = fc
+      .integer({ min: 1, max: 5 })
+      .chain((k) =>
+        fc.tuple(
+          rowsOf(k),
+          fc.array(fc.oneof(fc.constantFrom(1, 0, -1, 0.5), fc.float({ noNaN: true })), { minLength: k, maxLength: k }),
+          fc.boolean(),
+        ),
+      );
     fc.assert(
       fc.property(models, ([rows, w, mean]) => {
-        const n = Math.ceil(rows.length / 4) * 4;
-        const k = w.length;
-        const streams = w.map((_, m) => {
-          const stream = new Uint32Array(n);
-          rows.forEach((row, i) => {
-            stream[i] = row[m]!;
-          });
-          return stream;
-        });
-        streams.forEach((stream, m) => {
-          put(deltas + m * 512, stream);
-        });
-        kernels.floats(weights, k).set(w);
+        const streams = putStreams(rows, w.length);
+        const n = streams[0]!.length;
+        kernels.floats(weights, w.length).set(w);
         const expected = new Float32Array(n);
-        const conflicts = elect.electMerge(streams.map(floats), Float32Array.from(w), expected, mean);
-        expect(ops.electMerge(deltas, 512, k, weights, d, n, mean)).toBe(conflicts);
+        const conflicts = elect.electMerge(streams, Float32Array.from(w), expected, mean);
+        expect(ops.electMerge(deltas, 512, w.length, weights, d, n, mean)).toBe(conflicts);
         expect(canonical(readFloats(d, n))).toEqual(canonical(expected));
       }),
       { numRuns: 500 },
+    );
+  });
+
+  test('elect: 1 to 5 models, in place', () => {
+    const models = fc.integer({ min: 1, max: 5 }).chain((k) => fc.tuple(fc.constant(k), rowsOf(k)));
+    fc.assert(
+      fc.property(models, ([k, rows]) => {
+        const streams = putStreams(rows, k);
+        const n = streams[0]!.length;
+        const conflicts = elect.elect(streams);
+        expect(ops.elect(deltas, 512, k, n)).toBe(conflicts);
+        streams.forEach((expected, m) => {
+          // Bits that stay are not touched, NaN's payload included.
+          expect(readWords(deltas + m * 512, n)).toEqual(new Uint32Array(expected.buffer));
+        });
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  test('the elected task vectors add up to what electMerge sums', () => {
+    fc.assert(
+      fc.property(rowsOf(4), (rows) => {
+        const n = putStreams(rows, 4)[0]!.length;
+        kernels.floats(weights, 4).fill(1);
+        const conflicts = ops.electMerge(deltas, 512, 4, weights, d, n, false);
+        const merged = readFloats(d, n);
+        expect(ops.elect(deltas, 512, 4, n)).toBe(conflicts);
+        const sums = new Float32Array(n);
+        for (let m = 0; m < 4; m++) {
+          readFloats(deltas + m * 512, n).forEach((x, i) => {
+            sums[i]! += x;
+          });
+        }
+        // NaN of an election without a sign (infinities against each other, say) is not a sum of survivors.
+        merged.forEach((x, i) => {
+          if (!Number.isNaN(x)) expect(sums[i]).toBe(x);
+        });
+      }),
+      { numRuns: 200 },
     );
   });
 });

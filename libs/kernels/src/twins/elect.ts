@@ -21,3 +21,16 @@ export function electMerge(deltas: Float32Array[], weights: Float32Array, dst: F
   }
   return conflicts;
 }
+
+/** In place. */
+export function elect(deltas: Float32Array[]): number {
+  let conflicts = 0;
+  for (let i = 0; i < deltas[0]!.length; i++) {
+    const sum = deltas.reduce((total, delta) => f(total + delta[i]!), 0);
+    if (deltas.some((delta) => delta[i]! > 0) && deltas.some((delta) => delta[i]! < 0)) conflicts++;
+    for (const delta of deltas) {
+      if (sum >= 0 ? delta[i]! < 0 : sum < 0 && delta[i]! > 0) delta[i] = 0;
+    }
+  }
+  return conflicts;
+}
