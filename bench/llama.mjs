@@ -4,6 +4,7 @@ import { closeSync, mkdirSync, openSync, statSync, writeFileSync, writeSync } fr
 import { join } from 'node:path';
 import { Kernels } from '@amalgam/kernels';
 import { encodeHeader } from '@amalgam/tensors';
+import { deviates, PERIOD } from './deviates.mjs';
 
 export const LLAMA = { hidden: 1536, mlp: 6144, layers: 16, vocabulary: 32000 };
 
@@ -20,7 +21,6 @@ export function llamaTensors({ hidden, mlp, layers, vocabulary } = LLAMA) {
   return tensors.map(([name, shape]) => ({ name, dtype: 'BF16', shape }));
 }
 
-const PERIOD = 1 << 20;
 const kernels = new Kernels();
 const floats = kernels.allocate(PERIOD * 4);
 const halves = kernels.allocate(PERIOD * 2);
@@ -29,19 +29,6 @@ function toBf16(values) {
   kernels.floats(floats, values.length).set(values);
   kernels.narrow('BF16', floats, halves, values.length);
   return kernels.bytes(halves, values.length * 2);
-}
-
-/** A long run of normal deviates; tensors take stretches of it, so that a gigabyte is made in seconds. */
-function deviates(seed, scale) {
-  let state = seed >>> 0;
-  const uniform = () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return (state + 0.5) / 2 ** 32;
-  };
-  const values = new Float32Array(PERIOD);
-  for (let i = 0; i < PERIOD; i++)
-    values[i] = scale * Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform());
-  return values;
 }
 
 /** Makes base, a and b below `dir` unless they are there, and returns their folders. */
