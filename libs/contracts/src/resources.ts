@@ -250,7 +250,17 @@ export const Plan = Type.Object(
     bytes_read: Bytes,
     bytes_written: Bytes,
     memory_bytes: Type.Integer({ description: 'Buffers at the peak, an upper bound' }),
-    seconds: Type.Number({ description: 'Estimate on this machine' }),
+    seconds: Type.Number({ description: 'Estimate on this machine, without the steps of a tuning' }),
+    tuning: Type.Optional(
+      Type.Object(
+        {
+          steps: Type.Integer(),
+          coefficients: Type.Integer({ description: 'How many are learned: rows times models' }),
+          task_vector_bytes: Type.Integer({ description: 'Of a temporary file on the worker’s disk' }),
+        },
+        { description: 'For methods that learn from tasks' },
+      ),
+    ),
     files: Type.Array(PlannedFile),
     warnings: Type.Array(Type.String()),
   },
@@ -371,6 +381,7 @@ export const Method = Type.Object(
     source: Type.String(),
     notes: Type.Array(Type.String(), { description: 'What differs from the paper or from other tools' }),
     needs_base: Type.Enum(['required', 'optional']),
+    needs_tasks: Type.Boolean({ description: 'Learns its coefficients from the recipe’s tasks, each with `data`' }),
     models: Type.Object({ minimum: Type.Integer(), maximum: Nullable(Type.Integer()) }),
     parameters: Type.Unsafe<Record<string, unknown>>({
       type: 'object',
