@@ -19,7 +19,10 @@ export interface Block {
   models: Pointer;
   stride: number;
   count: number;
-  /** The models' `weight` parameters as float32, where the method has them. */
+  /**
+   * By model, as float32: the `weight` parameters, where the method has them; for tuned methods the tensor's coefficients,
+   * clamped.
+   */
   weights: Pointer;
   /** Where the merged values go. */
   out: Pointer;
@@ -41,6 +44,23 @@ export interface Trim {
   densities: number[];
 }
 
+/** How a method's coefficients are learned (libs/tuning). Names as in the recipe, where adamerging.ts describes them. */
+export interface TuningSettings {
+  granularity: 'layer' | 'task';
+  signResolve: boolean;
+  density: number;
+  init: number;
+  clamp: [number, number] | null;
+  steps: number;
+  batchSize: number;
+  batchesPerStep: number;
+  learningRate: number;
+  sampling: 'shuffle' | 'sequential';
+  seed: number;
+  loss: 'entropy';
+  taskVectorDtype: 'float32' | 'float16' | 'bfloat16';
+}
+
 /** A merging method: what it is called, what it takes, and how it combines a block. One file each; see registry.ts. */
 export interface MergeMethod<G extends TObject = TObject, M extends TObject = TObject> {
   name: string;
@@ -58,7 +78,15 @@ export interface MergeMethod<G extends TObject = TObject, M extends TObject = TO
   inputs: 'weights' | 'task_vectors';
   /** Rules that no single field shows. Pointers start at the recipe. */
   check?(settings: Settings<Static<G>, Static<M>>): FieldError[];
-  trim?(settings: Settings<Static<G>, Static<M>>): Trim;
+  /** Marks a method whose coefficients are learned from the recipe's tasks before it merges; it takes task vectors. */
+  tuned?(settings: Settings<Static<G>, Static<M>>): TuningSettings;
+  /** Null where these settings trim nothing. */
+  trim?(settings: Settings<Static<G>, Static<M>>): Trim | null;
+  /**
+   * Changes the block's task vectors in place after the trim and before `combine`; coefficients are learned for what it
+   * leaves. Returns how many entries have survivors of both signs.
+   */
+  resolve?(block: Omit<Block, 'weights' | 'out'>, settings: Settings<Static<G>, Static<M>>): number;
   /** Writes `block.out`; returns how many entries have survivors of both signs, where the method elects signs. */
   combine(block: Block, settings: Settings<Static<G>, Static<M>>): number;
 }

@@ -4,7 +4,7 @@ import Type from 'typebox';
 /** Parameters that several methods share, so that they are named and bounded alike. */
 
 /** Arithmetic is float32: a larger factor would turn every entry into NaN or infinity. */
-const FLOAT32 = { minimum: -3.4028234663852886e38, maximum: 3.4028234663852886e38 };
+export const FLOAT32 = { minimum: -3.4028234663852886e38, maximum: 3.4028234663852886e38 };
 
 export const weight = (value: number) =>
   Type.Number({ ...FLOAT32, default: value, description: 'Factor of this model; may be negative' });
@@ -15,13 +15,8 @@ export const normalize = (value: boolean) =>
 export const lambda = (value: number) =>
   Type.Number({ ...FLOAT32, default: value, description: 'Factor of the merged task vector (scaling coefficient)' });
 
-export const density = (value: number) =>
-  Type.Number({
-    default: value,
-    exclusiveMinimum: 0,
-    maximum: 1,
-    description: 'Share of each task vector that is kept, in (0, 1]',
-  });
+export const density = (value: number, description = 'Share of each task vector that is kept, in (0, 1]') =>
+  Type.Number({ default: value, exclusiveMinimum: 0, maximum: 1, description });
 
 /** Normalising by weights that cancel out has no meaning. */
 export function weightsSumToZero(normalized: boolean, models: { weight: number }[]): FieldError[] {

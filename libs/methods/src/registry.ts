@@ -1,11 +1,12 @@
 import { AmalgamError, type Method, suggest } from '@amalgam/contracts';
+import { adamerging } from './adamerging.js';
 import type { MergeMethod } from './definition.js';
 import { linear } from './linear.js';
 import { taskArithmetic } from './task-arithmetic.js';
 import { ties } from './ties.js';
 
 /** Every method. A new one is a new file and its line here. */
-const METHODS: MergeMethod[] = [linear, taskArithmetic, ties];
+const METHODS: MergeMethod[] = [linear, taskArithmetic, ties, adamerging];
 
 const byName = new Map(METHODS.map((method) => [method.name, method]));
 
@@ -34,6 +35,7 @@ export function describeMethod(method: MergeMethod): Method {
     source: method.source,
     notes: method.notes,
     needs_base: method.base,
+    needs_tasks: method.tuned !== undefined,
     models: method.models,
     parameters: toJsonSchema(method.parameters),
     model_parameters: toJsonSchema(method.modelParameters),

@@ -2,6 +2,7 @@ import { AmalgamError, type FieldError, type Recipe, validate } from '@amalgam/c
 import Type, { type TObject, type TSchema } from 'typebox';
 import type { MergeMethod, Settings } from './definition.js';
 import { getMethod } from './registry.js';
+import { checkTasks } from './tasks.js';
 
 export interface ResolvedRecipe {
   method: MergeMethod;
@@ -11,7 +12,7 @@ export interface ResolvedRecipe {
 }
 
 /**
- * Checks method, parameters and number of models, and fills in the defaults. A model parameter is looked up with the model, then
+ * Checks method, parameters, number of models and tasks, and fills in the defaults. A model parameter is looked up with the model, then
  * among the recipe's parameters, then in the method's defaults.
  *
  * @throws AmalgamError `unknown_method`, or `invalid_recipe` with every problem and its JSON pointer.
@@ -36,6 +37,7 @@ export function resolveRecipe(recipe: Recipe): ResolvedRecipe {
   if (method.base === 'required' && recipe.base === undefined) {
     errors.push({ pointer: '/base', detail: `${method.name} needs a base` });
   }
+  errors.push(...checkTasks(recipe, method));
   if (errors.length > 0) throw invalid(errors);
 
   const settings: Settings = {
