@@ -3,6 +3,7 @@ export { checkModel } from './checks.js';
 export { constantsToInitializers } from './constants.js';
 export { graphOf, modelOf } from './convert.js';
 export { describeNode, domainOf, operatorOf } from './describe.js';
+export { describeGraph, type GraphDescription, type GraphFile, graphFiles, type ValueSpec } from './describe-graph.js';
 export * from './dtypes.js';
 export type { OpenExternal } from './external.js';
 export { Graph, type NewNode, type Shell } from './graph.js';

@@ -3,6 +3,7 @@ export {
   type CheckpointTensor,
   describeCheckpoint,
 } from './checkpoint.js';
+export { type DatasetDescription, type DatasetTensor, describeDataset, LABELS } from './dataset.js';
 export { type FolderFile, localFileFolder, localFolder, type ReadableFolder } from './folder.js';
 export { compileGlobs } from './glob.js';
 export * from './half.js';
