@@ -40,7 +40,7 @@ export async function expectNothingHalf(stack: Stack, id: string): Promise<void>
 }
 
 function results(stack: Stack, mergeId: string): Promise<unknown[]> {
-  return stack.parts.database.prisma.checkpoint.findMany({ where: { mergeId }, select: { id: true } });
+  return stack.parts.database.prisma.asset.findMany({ where: { mergeId }, select: { id: true } });
 }
 
 /** The weights of a run that nothing disturbs. */

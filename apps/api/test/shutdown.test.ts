@@ -26,7 +26,7 @@ describe('stopping under load', () => {
       });
       world.parts.database.prisma
         .$transaction(async (tx) => {
-          await tx.$executeRaw`SELECT 1 FROM checkpoints WHERE id = ${checkpointId} FOR UPDATE`;
+          await tx.$executeRaw`SELECT 1 FROM assets WHERE id = ${checkpointId} FOR UPDATE`;
           taken();
           await released;
         })

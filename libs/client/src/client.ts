@@ -1,8 +1,8 @@
 import type {
   ApiKey,
+  AssetFile,
+  AssetState,
   Checkpoint,
-  CheckpointFile,
-  CheckpointState,
   CreateApiKey,
   CreateCheckpoint,
   CreateMerge,
@@ -24,7 +24,7 @@ import { type ClientOptions, type Query, type RequestOptions, Transport } from '
 import { type UploadOptions, uploadCheckpoint } from './upload.js';
 
 export interface CheckpointQuery {
-  state?: CheckpointState;
+  state?: AssetState;
   name?: string;
   metadata?: Record<string, string>;
 }
@@ -88,8 +88,7 @@ export function createClient(options: ClientOptions) {
     cancel: (id: string, more?: Abortable) => post<Merge>(`/v1/merges/${id}/cancel`, undefined, more),
     retry: (id: string, more?: Abortable) => post<Merge>(`/v1/merges/${id}/retry`, undefined, more),
     report: (id: string, more?: Abortable) => get<Report>(`/v1/merges/${id}/report`, more),
-    files: async (id: string, more?: Abortable) =>
-      (await get<List<CheckpointFile>>(`/v1/merges/${id}/files`, more)).data,
+    files: async (id: string, more?: Abortable) => (await get<List<AssetFile>>(`/v1/merges/${id}/files`, more)).data,
     deliveries: (id: string) => pages<Delivery>(`/v1/merges/${id}/deliveries`),
     /** Into a file, or as bytes when none is named. */
     download: downloads('merges'),

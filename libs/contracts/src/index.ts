@@ -1,3 +1,4 @@
+export * from './assets.js';
 export * from './dtypes.js';
 export * from './errors.js';
 export * from './events.js';

@@ -1,30 +1,15 @@
 import Type, { type Static, type TSchema } from 'typebox';
-import { DTYPES } from './dtypes.js';
+import { AssetFile, Metadata, Name } from './assets.js';
 import { ERROR_CODES } from './errors.js';
 import { EVENT_TYPES } from './events.js';
 import { ID_PATTERNS } from './ids.js';
 import { Recipe } from './recipe.js';
-import { ATTEMPT_STATES, CHECKPOINT_STATES, DELIVERY_STATES, MERGE_STAGES, MERGE_STATES } from './states.js';
+import { ATTEMPT_STATES, DELIVERY_STATES, MERGE_STAGES, MERGE_STATES } from './states.js';
 
 const closed = { additionalProperties: false } as const;
 const Nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
 const Time = Type.String({ format: 'date-time', description: 'ISO 8601, UTC' });
 const Bytes = Type.Integer({ minimum: 0 });
-const Sha256 = Type.String({ pattern: '^[0-9a-f]{64}$' });
-
-/** Base name, or folders and a base name, below the checkpoint's folder. */
-export const FilePath = Type.String({
-  minLength: 1,
-  maxLength: 512,
-  pattern: '^(?!\\.{1,2}(/|$))[A-Za-z0-9_.@+=,() -]+(/(?!\\.{1,2}(/|$))[A-Za-z0-9_.@+=,() -]+)*$',
-});
-
-export const Metadata = Type.Record(Type.String({ maxLength: 64 }), Type.String({ maxLength: 512 }), {
-  maxProperties: 16,
-  description: 'Up to 16 of your own keys and values; lists can be filtered by them',
-});
-
-const Name = Type.String({ minLength: 1, maxLength: 200 });
 
 // ── problems ────────────────────────────────────────────────────────────────
 export const Problem = Type.Object(
@@ -40,76 +25,6 @@ export const Problem = Type.Object(
   { title: 'Problem', description: 'RFC 9457 problem details' },
 );
 export type Problem = Static<typeof Problem>;
-
-// ── checkpoints ─────────────────────────────────────────────────────────────
-export const TensorInfo = Type.Object({
-  name: Type.String(),
-  dtype: Type.Enum(DTYPES),
-  shape: Type.Array(Type.Integer({ minimum: 0 })),
-  bytes: Bytes,
-  file: Type.String(),
-  begin: Type.Integer({ minimum: 0, description: 'Offset of its first byte in the file' }),
-});
-export type TensorInfo = Static<typeof TensorInfo>;
-
-export const CheckpointFile = Type.Object({
-  path: Type.String(),
-  bytes: Bytes,
-  sha256: Nullable(Sha256),
-});
-export type CheckpointFile = Static<typeof CheckpointFile>;
-
-export const UploadTarget = Type.Object({
-  path: Type.String(),
-  method: Type.Literal('PUT'),
-  url: Type.String(),
-  expires_at: Time,
-});
-
-export const Checkpoint = Type.Object(
-  {
-    object: Type.Literal('checkpoint'),
-    id: Type.String({ pattern: ID_PATTERNS.checkpoint }),
-    name: Type.String(),
-    state: Type.Enum(CHECKPOINT_STATES),
-    source: Type.Enum(['upload', 'uri', 'merge']),
-    uri: Nullable(Type.String()),
-    merge_id: Nullable(Type.String({ description: 'The merge that made it' })),
-    files: Type.Array(CheckpointFile),
-    bytes: Bytes,
-    tensors: Type.Integer({ description: 'How many tensors' }),
-    parameters: Type.Integer({ description: 'How many elements, over all tensors' }),
-    dtypes: Type.Record(Type.String(), Type.Integer(), { description: 'Elements by dtype' }),
-    metadata: Metadata,
-    uploads: Type.Optional(Type.Array(UploadTarget)),
-    created_at: Time,
-  },
-  { title: 'Checkpoint' },
-);
-export type Checkpoint = Static<typeof Checkpoint>;
-
-export const CreateCheckpoint = Type.Object(
-  {
-    name: Type.Optional(Name),
-    uri: Type.Optional(
-      Type.String({
-        minLength: 1,
-        maxLength: 4096,
-        description: 'file:///… or s3://bucket/prefix below an allowed root: a folder, or one .safetensors file',
-      }),
-    ),
-    files: Type.Optional(
-      Type.Array(Type.Object({ path: FilePath, bytes: Bytes, sha256: Type.Optional(Sha256) }, closed), {
-        minItems: 1,
-        maxItems: 10_000,
-        description: 'Begins an upload; the answer has a URL for each file',
-      }),
-    ),
-    metadata: Type.Optional(Metadata),
-  },
-  { ...closed, title: 'CreateCheckpoint', description: 'Either `uri` or `files`' },
-);
-export type CreateCheckpoint = Static<typeof CreateCheckpoint>;
 
 // ── merges ──────────────────────────────────────────────────────────────────
 export const Webhook = Type.Object(
@@ -167,6 +82,7 @@ export const Attempt = Type.Object({
   number: Type.Integer(),
   state: Type.Enum([...ATTEMPT_STATES]),
   worker: Type.String(),
+  device: Nullable(Type.String({ description: 'What the worker computes on; null when it did not say' })),
   started_at: Time,
   finished_at: Nullable(Time),
   error: Nullable(Type.Object({ code: Type.Enum(ERROR_CODES), detail: Type.String() })),
@@ -187,7 +103,7 @@ export const Merge = Type.Object(
       Type.Object({
         checkpoint_id: Type.String(),
         bytes: Bytes,
-        files: Type.Array(CheckpointFile),
+        files: Type.Array(AssetFile),
       }),
     ),
     error: Nullable(
@@ -343,7 +259,7 @@ export const Report = Type.Object(
       Type.Object({
         role: Type.Enum(['base', 'model']),
         name: Type.String(),
-        files: Type.Array(CheckpointFile),
+        files: Type.Array(AssetFile),
         parameters: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
         norm: Type.Optional(Type.Number({ description: 'L2 norm of the whole task vector' })),
         threshold: Type.Optional(

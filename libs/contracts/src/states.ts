@@ -9,14 +9,27 @@ export type MergeStage = (typeof MERGE_STAGES)[number];
 export const ATTEMPT_STATES = ['running', 'succeeded', 'failed', 'canceled', 'lost'] as const;
 export type AttemptState = (typeof ATTEMPT_STATES)[number];
 
-export const CHECKPOINT_STATES = ['pending', 'ready', 'deleted'] as const;
-export type CheckpointState = (typeof CHECKPOINT_STATES)[number];
+/** What is stored and named in recipes (assets.ts). */
+export const ASSET_KINDS = ['checkpoint', 'graph', 'dataset'] as const;
+export type AssetKind = (typeof ASSET_KINDS)[number];
+
+export const ASSET_STATES = ['pending', 'ready', 'deleted'] as const;
+export type AssetState = (typeof ASSET_STATES)[number];
+
+/** What an asset is to a merge. */
+export const INPUT_ROLES = ['base', 'model', 'graph', 'data', 'evaluation'] as const;
+export type InputRole = (typeof INPUT_ROLES)[number];
 
 export const DELIVERY_STATES = ['pending', 'succeeded', 'failed'] as const;
 export type DeliveryState = (typeof DELIVERY_STATES)[number];
 
 export const LANES = ['cpu', 'gpu', 'delivery'] as const;
 export type Lane = (typeof LANES)[number];
+
+/** The lane of a merge: what has tasks runs a model, and goes to workers that can. */
+export function laneOf(recipe: { tasks?: readonly unknown[] }): 'cpu' | 'gpu' {
+  return recipe.tasks === undefined || recipe.tasks.length === 0 ? 'cpu' : 'gpu';
+}
 
 const TRANSITIONS: Record<MergeState, readonly MergeState[]> = {
   queued: ['running', 'failed', 'canceled'],

@@ -1,12 +1,12 @@
-import { AmalgamError } from '@amalgam/contracts';
+import { AmalgamError, type AssetKind } from '@amalgam/contracts';
 import { PrismaPg } from '@prisma/adapter-pg';
 import type { Channel, Context } from './context.js';
 import { Vault } from './crypto.js';
 import { PrismaClient } from './generated/client.js';
 import { type Handler, Listener, type Subscription } from './listen.js';
 import { ApiKeyRepository } from './repositories/api-keys.js';
+import { AssetRepository, CheckpointRepository } from './repositories/assets.js';
 import { AttemptRepository } from './repositories/attempts.js';
-import { CheckpointRepository } from './repositories/checkpoints.js';
 import { DeliveryRepository } from './repositories/deliveries.js';
 import { EventRepository } from './repositories/events.js';
 import { IdempotencyRepository } from './repositories/idempotency.js';
@@ -37,11 +37,19 @@ const IDLE_IN_TRANSACTION_MS = 30_000;
 /** The longest that a key works on after another process revoked it; docs/operations.md says so. */
 const KEY_TTL_MS = 5_000;
 
+interface AssetRepositories {
+  checkpoint: CheckpointRepository;
+  graph: AssetRepository<'graph'>;
+  dataset: AssetRepository<'dataset'>;
+}
+
 /** The database: repositories by subject. Users' calls take the project first; what belongs to another is not there. */
 export class Database {
   readonly projects: ProjectRepository;
   readonly apiKeys: ApiKeyRepository;
   readonly checkpoints: CheckpointRepository;
+  readonly graphs: AssetRepository<'graph'>;
+  readonly datasets: AssetRepository<'dataset'>;
   readonly merges: MergeRepository;
   readonly control: MergeControl;
   readonly attempts: AttemptRepository;
@@ -65,6 +73,8 @@ export class Database {
     this.projects = new ProjectRepository(context);
     this.apiKeys = new ApiKeyRepository(context, keyTtlMs);
     this.checkpoints = new CheckpointRepository(context);
+    this.graphs = new AssetRepository(context, 'graph');
+    this.datasets = new AssetRepository(context, 'dataset');
     this.merges = new MergeRepository(context);
     this.control = new MergeControl(context);
     this.attempts = new AttemptRepository(context);
@@ -75,6 +85,12 @@ export class Database {
     this.idempotency = new IdempotencyRepository(context);
     this.workers = new WorkerRepository(context);
     this.reconciler = new ReconcilerRepository(context);
+  }
+
+  /** The assets of a kind. */
+  assets<K extends AssetKind>(kind: K): AssetRepositories[K] {
+    const all: AssetRepositories = { checkpoint: this.checkpoints, graph: this.graphs, dataset: this.datasets };
+    return all[kind];
   }
 
   /** Calls `handler` for each NOTIFY on a channel, and with '' after a reconnect (see Listener). */

@@ -7,15 +7,18 @@ export type { Handler, Subscription } from './listen.js';
 export { MIGRATIONS_DIR, type MigrateResult, migrate } from './migrate.js';
 export { MAX_PAGE, type PageRequest } from './paging.js';
 export type { ApiKeyRow, NewApiKey } from './repositories/api-keys.js';
-export type { Claim, ClaimOptions, Lease, Outcome, ProgressUpdate } from './repositories/attempts.js';
 export type {
-  CheckpointFilter,
+  AssetContents,
+  AssetFilter,
+  AssetRepository,
   Contents,
+  Described,
   NewRegistered,
   NewResult,
   NewUpload,
   StoredFile,
-} from './repositories/checkpoints.js';
+} from './repositories/assets.js';
+export type { Claim, ClaimOptions, Lease, Outcome, ProgressUpdate } from './repositories/attempts.js';
 export type { DeliveryAttempt, OutgoingDelivery } from './repositories/deliveries.js';
 export type { Begun, StoredResponse } from './repositories/idempotency.js';
 export { DEFAULT_MAX_ATTEMPTS } from './repositories/lost.js';
@@ -24,7 +27,14 @@ export type { DeliveryPayload, MergePayload, OutboxRow } from './repositories/ou
 export type { Released, ResultOwner } from './repositories/reconciler.js';
 export type { NewShard, Shard } from './repositories/shards.js';
 export type { WorkerInfo } from './repositories/workers.js';
-export { type CheckpointRow, toCheckpointResource } from './resources/checkpoint.js';
+export {
+  type AssetRow,
+  type CheckpointRow,
+  type DatasetDescription,
+  type GraphDescription,
+  toAssetResource,
+  toCheckpointResource,
+} from './resources/assets.js';
 export { type DeliveryRow, toDeliveryResource } from './resources/delivery.js';
 export { toEventResource } from './resources/event.js';
 export { type MergeRow, toMergeResource } from './resources/merge.js';

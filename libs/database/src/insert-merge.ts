@@ -1,4 +1,4 @@
-import { AmalgamError, DEFAULT_WEBHOOK_EVENTS, type EventType } from '@amalgam/contracts';
+import { AmalgamError, DEFAULT_WEBHOOK_EVENTS, type EventType, laneOf } from '@amalgam/contracts';
 import { CHANNELS, type Tx } from './context.js';
 import { toRowEventType } from './event-types.js';
 import { Prisma } from './generated/client.js';
@@ -28,16 +28,16 @@ interface Inserted {
 /**
  * Locks the inputs and writes the merge, its inputs, its first event and its outbox row; not the delivery of that event. One
  * statement, so a transaction by itself: whoever creates a merge waits for every round trip. Throws `not_found` or
- * `checkpoint_not_ready`.
+ * the kind's `…_not_ready`.
  */
 export async function insertMerge(tx: Tx, input: MergeToInsert): Promise<{ merge: MergeRow; event: WrittenEvent }> {
   const { id, projectId, recipe, webhook, webhookSecret } = input;
-  const { name = null, lane = 'cpu', priority = 0, bytesTotal = 0, metadata = {} } = input;
+  const { name = null, lane = laneOf(recipe), priority = 0, bytesTotal = 0, metadata = {} } = input;
   const webhookUrl = webhook?.url ?? null;
   const events = webhook === undefined ? [] : (webhook.events ?? DEFAULT_WEBHOOK_EVENTS);
-  const checkpoints = input.inputs.map(({ checkpointId }) => checkpointId);
+  const assets = input.inputs.map(({ assetId }) => assetId);
   const roles = input.inputs.map(({ role }) => role);
-  const ids = [...new Set(checkpoints)];
+  const ids = [...new Set(assets)];
   const eventId = newId('event');
   const insert = async () =>
     tx.$queryRaw<Inserted[]>`
@@ -52,9 +52,9 @@ export async function insertMerge(tx: Tx, input: MergeToInsert): Promise<{ merge
         WHERE (SELECT count(*) FROM ready) = ${ids.length}
         RETURNING id, created_at
       ), inputs AS (
-        INSERT INTO merge_inputs (merge_id, position, checkpoint_id, role)
-        SELECT merge.id, input.position - 1, input.checkpoint_id, input.role::input_role
-        FROM merge, unnest(${checkpoints}::text[], ${roles}::text[]) WITH ORDINALITY AS input (checkpoint_id, role, position)
+        INSERT INTO merge_inputs (merge_id, position, asset_id, role)
+        SELECT merge.id, input.position - 1, input.asset_id, input.role::input_role
+        FROM merge, unnest(${assets}::text[], ${roles}::text[]) WITH ORDINALITY AS input (asset_id, role, position)
       ), outbox AS (
         INSERT INTO outbox (id, kind, subject_id, payload)
         SELECT ${outboxColumns(dispatchOf({ id, projectId, lane, priority }))} FROM merge
@@ -84,6 +84,7 @@ export async function insertMerge(tx: Tx, input: MergeToInsert): Promise<{ merge
     recipe: toJson(recipe) as MergeRow['recipe'],
     bytesDone: 0n,
     bytesTotal: BigInt(bytesTotal),
+    tuning: null,
     priority,
     error: null,
     webhookUrl,

@@ -16,7 +16,7 @@ import { databaseNow } from './transaction.js';
 /** A merge without its large columns, whose row this transaction has locked. */
 export type LockedMerge = Omit<Merge, 'plan' | 'report' | 'recipe'>;
 
-/** Takes the merge's row lock and reads it as it is then. Locks come in one order: merge, attempt, checkpoints. */
+/** Takes the merge's row lock and reads it as it is then. Locks come in one order: merge, attempt, assets. */
 export async function lockMerge(tx: Tx, id: string, projectId?: string): Promise<LockedMerge | null> {
   await tx.$queryRaw`SELECT 1 FROM merges WHERE id = ${id} FOR UPDATE`;
   return tx.merge.findUnique({
@@ -30,7 +30,7 @@ export async function requeue(tx: Tx, merge: LockedMerge, data: Record<string, u
   assertTransition(merge, 'queued');
   await tx.merge.update({
     where: { id: merge.id },
-    data: { state: 'queued', stage: null, bytesDone: 0, queuedAt: await databaseNow(tx) },
+    data: { state: 'queued', stage: null, bytesDone: 0, tuning: Prisma.DbNull, queuedAt: await databaseNow(tx) },
     select: { id: true },
   });
   await enqueueMerge(tx, merge);

@@ -169,7 +169,7 @@ describe('finish', () => {
     const old = await claim(id, 'old');
     await silence(world, old.attemptId);
     const next = await claim(id, 'new');
-    const before = await world.db.prisma.checkpoint.count();
+    const before = await world.db.prisma.asset.count();
     for (const outcome of [
       { state: 'succeeded', checkpoint: RESULT, report: {} },
       { state: 'failed', error: { code: 'internal', detail: 'x' } },
@@ -177,7 +177,7 @@ describe('finish', () => {
     ] as const) {
       expect(await world.db.attempts.finish(old.attemptId, outcome)).toBe(false);
     }
-    expect(await world.db.prisma.checkpoint.count()).toBe(before);
+    expect(await world.db.prisma.asset.count()).toBe(before);
     expect(await world.db.attempts.heartbeat(old.attemptId)).toEqual({ ok: false, cancelRequested: false });
     const update = { stage: 'merging', bytesDone: 1, bytesTotal: 2 } as const;
     expect(await world.db.attempts.progress(old.attemptId, update)).toEqual({ ok: false, cancelRequested: false });

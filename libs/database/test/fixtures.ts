@@ -54,10 +54,10 @@ export async function makeCheckpoint({ db, projectId }: World, name = 'base'): P
   return db.checkpoints.createRegistered(projectId, { ...contents(), name, uri: `file:///models/${name}` });
 }
 
-export function mergeOf(checkpointId: string, more: Partial<NewMerge> = {}): NewMerge {
+export function mergeOf(assetId: string, more: Partial<NewMerge> = {}): NewMerge {
   return {
-    recipe: { method: 'linear', models: [{ model: checkpointId }] },
-    inputs: [{ checkpointId, role: 'model' }],
+    recipe: { method: 'linear', models: [{ model: assetId }] },
+    inputs: [{ assetId, role: 'model' }],
     bytesTotal: 100,
     ...more,
   };

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
@@ -47,12 +47,13 @@ describe('migrate', () => {
   }
 
   it('applies once, and keeps the history in the layout of Prisma', async () => {
+    const all = (await readdir(MIGRATIONS_DIR)).sort();
     const first = await migrate({ url: database.url });
-    expect(first.applied).toEqual(['20261123000000_init']);
+    expect(first.applied).toEqual(all);
     expect(await migrate({ url: database.url })).toEqual({ applied: [], unknown: [] });
     const sql = await readFile(join(MIGRATIONS_DIR, '20261123000000_init', 'migration.sql'));
-    const history = await query('SELECT * FROM _prisma_migrations');
-    expect(history).toHaveLength(1);
+    const history = await query('SELECT * FROM _prisma_migrations ORDER BY migration_name');
+    expect(history.map((row) => row['migration_name'])).toEqual(all);
     expect(history[0]).toMatchObject({
       migration_name: '20261123000000_init',
       checksum: createHash('sha256').update(sql).digest('hex'),
@@ -66,7 +67,32 @@ describe('migrate', () => {
   it('applies once when many begin at the same time', async () => {
     const results = await Promise.all(range(8).map(() => migrate({ url: database.url })));
     expect(results.filter(({ applied }) => applied.length > 0)).toHaveLength(1);
-    expect(await query('SELECT 1 FROM _prisma_migrations')).toHaveLength(1);
+    const times = await query('SELECT count(*)::int AS times FROM _prisma_migrations GROUP BY migration_name');
+    expect(times.every((row) => row['times'] === 1)).toBe(true);
+  });
+
+  it('turns checkpoints into assets, and keeps what merges read and made', async () => {
+    for (const name of await readdir(dir)) if (name > '20261124') await rm(join(dir, name), { recursive: true });
+    await migrate({ url: database.url, dir });
+    await query(`INSERT INTO projects (id, name) VALUES ('prj_1', 'p')`);
+    await query(`INSERT INTO checkpoints (id, project_id, name, state, source, tensors, parameters, dtypes)
+                 VALUES ('ckpt_1', 'prj_1', 'base', 'ready', 'uri', 2, 6, '{"F32":6}')`);
+    await query(`INSERT INTO checkpoint_files (checkpoint_id, path, position, bytes) VALUES ('ckpt_1', 'a', 0, 72)`);
+    await query(`INSERT INTO merges (id, project_id, state, method, recipe, result_checkpoint_id)
+                 VALUES ('mrg_1', 'prj_1', 'succeeded', 'linear', '{}', 'ckpt_1')`);
+    await query(`INSERT INTO merge_inputs VALUES ('mrg_1', 0, 'ckpt_1', 'base')`);
+    await query(`INSERT INTO attempts (id, merge_id, number, state, worker_id)
+                 VALUES ('att_1', 'mrg_1', 1, 'succeeded', 'w')`);
+
+    await migrate({ url: database.url });
+    expect(
+      await query(`SELECT a.kind::text, a.state::text, a.description, f.path, i.role::text, m.tuning, t.device
+                   FROM assets a JOIN asset_files f ON f.asset_id = a.id JOIN merge_inputs i ON i.asset_id = a.id
+                   JOIN merges m ON m.id = i.merge_id AND m.result_checkpoint_id = a.id
+                   JOIN attempts t ON t.merge_id = m.id`),
+    ).toEqual([
+      { kind: 'checkpoint', state: 'ready', description: null, path: 'a', role: 'base', tuning: null, device: null },
+    ]);
   });
 
   it('refuses when an applied file was changed, and names it', async () => {

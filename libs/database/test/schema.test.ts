@@ -1,9 +1,11 @@
 import { readFileSync } from 'node:fs';
 import {
+  ASSET_KINDS,
+  ASSET_STATES,
   ATTEMPT_STATES,
-  CHECKPOINT_STATES,
   DELIVERY_STATES,
   EVENT_TYPES,
+  INPUT_ROLES,
   LANES,
   MERGE_STAGES,
   MERGE_STATES,
@@ -26,7 +28,9 @@ describe('enums', () => {
     merge_state: MERGE_STATES,
     merge_stage: MERGE_STAGES,
     attempt_state: ATTEMPT_STATES,
-    checkpoint_state: CHECKPOINT_STATES,
+    asset_kind: ASSET_KINDS,
+    asset_state: ASSET_STATES,
+    input_role: INPUT_ROLES,
     delivery_state: DELIVERY_STATES,
     lane: LANES,
     event_type: EVENT_TYPES,

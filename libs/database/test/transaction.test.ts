@@ -18,10 +18,10 @@ it('runs the victim of a deadlock again, also when plain SQL met it', async () =
   const lockBoth = (first: string, second: string) =>
     inTransaction(context, async (tx) => {
       tries++;
-      await tx.$executeRaw`SELECT 1 FROM checkpoints WHERE id = ${first} FOR UPDATE`;
+      await tx.$executeRaw`SELECT 1 FROM assets WHERE id = ${first} FOR UPDATE`;
       if (++arrived === 2) meet();
       await met;
-      await tx.$executeRaw`SELECT 1 FROM checkpoints WHERE id = ${second} FOR UPDATE`;
+      await tx.$executeRaw`SELECT 1 FROM assets WHERE id = ${second} FOR UPDATE`;
     });
   await Promise.all([lockBoth(a.id, b.id), lockBoth(b.id, a.id)]);
   expect(tries).toBe(3);

@@ -1,4 +1,4 @@
-import type { CheckpointFile, Dtype, Recipe } from '@amalgam/contracts';
+import type { AssetFile, Dtype, Recipe } from '@amalgam/contracts';
 import type { Settings } from '@amalgam/methods';
 import type { CheckpointDescription } from '@amalgam/tensors';
 
@@ -81,4 +81,4 @@ export interface PlanOptions {
 }
 
 /** A file that was written, and the digest of its bytes unless digests were switched off. */
-export type WrittenFile = CheckpointFile;
+export type WrittenFile = AssetFile;

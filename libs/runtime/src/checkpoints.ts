@@ -109,7 +109,7 @@ export async function findInputs(
     base,
     models,
     rows: all.map(({ row }) => row),
-    refs: all.map(({ row }, i) => ({ checkpointId: row.id, role: base !== null && i === 0 ? 'base' : 'model' })),
+    refs: all.map(({ row }, i) => ({ assetId: row.id, role: base !== null && i === 0 ? 'base' : 'model' })),
   };
 }
 

@@ -1,4 +1,4 @@
-import { CHECKPOINT_STATES, Checkpoint, CreateCheckpoint, List, TensorInfo } from '@amalgam/contracts';
+import { ASSET_STATES, Checkpoint, CreateCheckpoint, List, TensorInfo } from '@amalgam/contracts';
 import { toCheckpointResource } from '@amalgam/database';
 import Type from 'typebox';
 import { projectOf } from '../plugins/auth.js';
@@ -95,7 +95,7 @@ export async function checkpointRoutes(app: Api): Promise<void> {
         querystring: Type.Object(
           {
             ...Paging,
-            state: Type.Optional(Type.Enum([...CHECKPOINT_STATES], { description: 'Default: pending and ready' })),
+            state: Type.Optional(Type.Enum([...ASSET_STATES], { description: 'Default: pending and ready' })),
             name: NameFilter,
             metadata: MetadataFilter,
           },

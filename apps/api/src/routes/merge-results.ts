@@ -1,4 +1,4 @@
-import { AmalgamError, CheckpointFile, Delivery, List, Report } from '@amalgam/contracts';
+import { AmalgamError, AssetFile, Delivery, List, Report } from '@amalgam/contracts';
 import { toCheckpointResource, toDeliveryResource } from '@amalgam/database';
 import Type from 'typebox';
 import { projectOf } from '../plugins/auth.js';
@@ -50,7 +50,7 @@ export async function mergeResultRoutes(app: Api): Promise<void> {
         tags,
         summary: 'The result’s files',
         params: IdParams,
-        response: answers({ 200: List(CheckpointFile) }, 'not_found'),
+        response: answers({ 200: List(AssetFile) }, 'not_found'),
       },
     },
     async (request) => {

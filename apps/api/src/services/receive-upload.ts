@@ -52,7 +52,7 @@ async function findTarget(parts: Parts, key: string) {
   const row =
     checkpointId === undefined
       ? null
-      : await parts.database.prisma.checkpoint.findUnique({
+      : await parts.database.prisma.asset.findUnique({
           where: { id: checkpointId },
           select: { projectId: true },
         });

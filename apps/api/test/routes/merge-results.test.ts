@@ -1,4 +1,4 @@
-import { type CheckpointFile, Delivery, type List, Merge, type Problem, Report, validate } from '@amalgam/contracts';
+import { type AssetFile, Delivery, type List, Merge, type Problem, Report, validate } from '@amalgam/contracts';
 import { describe, expect, it } from 'vitest';
 import { claim, queueMerge, succeed, useWorld, weights } from '../support/world.js';
 
@@ -23,7 +23,7 @@ describe('results', () => {
     });
     const report = await world.call<Report>('GET', `/v1/merges/${id}/report`);
     expect(validate(Report, report.body)).toMatchObject({ ok: true });
-    const files = await world.call<List<CheckpointFile>>('GET', `/v1/merges/${id}/files`);
+    const files = await world.call<List<AssetFile>>('GET', `/v1/merges/${id}/files`);
     expect(files.body.data).toEqual([{ path: 'model.safetensors', bytes: bytes.length, sha256: null }]);
 
     const checkpoint = merge.body.result!.checkpoint_id;

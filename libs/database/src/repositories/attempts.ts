@@ -5,14 +5,16 @@ import {
   type PlainError,
   PROGRESS_INTERVAL_MS,
   type Recipe,
+  type TuningProgress,
 } from '@amalgam/contracts';
 import type { Context, Tx } from '../context.js';
+import { Prisma } from '../generated/client.js';
 import { newId } from '../ids.js';
-import { toNumber } from '../json.js';
+import { toJson, toNumber } from '../json.js';
 import { recordEvent } from '../record-event.js';
 import { databaseNow, inTransaction } from '../transaction.js';
 import { end, endAttempt, type LockedMerge, lockMerge, requeue } from '../transitions.js';
-import { insertResult, type NewResult } from './checkpoints.js';
+import { insertResult, type NewResult } from './assets.js';
 import { DEFAULT_MAX_ATTEMPTS, isStale, loseAttempt } from './lost.js';
 import type { MergeInputRef } from './merges.js';
 
@@ -21,6 +23,8 @@ export interface ClaimOptions {
   staleAfterMs: number;
   /** After so many lost attempts the merge fails with `attempts_exhausted`. Default 3. */
   maxAttempts?: number;
+  /** What the worker computes on, in words; the attempt shows it. */
+  device?: string;
 }
 
 /** What a worker works from. */
@@ -50,6 +54,8 @@ export interface ProgressUpdate {
   stage: MergeStage;
   bytesDone: number;
   bytesTotal: number;
+  /** How far the tuning is; what was told before stays when it is left out. */
+  tuning?: TuningProgress;
 }
 
 export type Outcome =
@@ -78,7 +84,7 @@ export class AttemptRepository {
       } else if (!isClaimable(merge.state)) {
         return null;
       }
-      return start(tx, mergeId, workerId);
+      return start(tx, mergeId, workerId, options.device ?? null);
     });
   }
 
@@ -106,7 +112,12 @@ export class AttemptRepository {
       await tx.attempt.update({ where: { id: attemptId }, data: { heartbeatAt: now }, select: { id: true } });
       await tx.merge.update({
         where: { id: merge.id },
-        data: { stage: update.stage, ...bytes, ...(due ? { lastProgressAt: now } : {}) },
+        data: {
+          stage: update.stage,
+          ...bytes,
+          ...(update.tuning === undefined ? {} : { tuning: toJson(update.tuning) }),
+          ...(due ? { lastProgressAt: now } : {}),
+        },
         select: { id: true },
       });
       if (due) {
@@ -115,6 +126,7 @@ export class AttemptRepository {
           stage: update.stage,
           bytes_done: bytes.bytesDone,
           bytes_total: bytes.bytesTotal,
+          ...(update.tuning === undefined ? {} : { tuning: update.tuning }),
         });
       }
       return { ok: true, cancelRequested: merge.cancelRequestedAt !== null };
@@ -200,7 +212,7 @@ async function lockCurrent(tx: Tx, attemptId: string): Promise<{ merge: LockedMe
   return current?.id === attemptId ? { merge, number: attempt.number } : null;
 }
 
-async function start(tx: Tx, mergeId: string, workerId: string): Promise<Claim> {
+async function start(tx: Tx, mergeId: string, workerId: string, device: string | null): Promise<Claim> {
   const now = await databaseNow(tx);
   const before = await tx.merge.findUniqueOrThrow({ where: { id: mergeId }, select: { startedAt: true } });
   const merge = await tx.merge.update({
@@ -209,11 +221,12 @@ async function start(tx: Tx, mergeId: string, workerId: string): Promise<Claim> 
       state: 'running',
       stage: null,
       bytesDone: 0,
+      tuning: Prisma.DbNull,
       lastProgressAt: null,
       attemptCount: { increment: 1 },
       startedAt: before.startedAt ?? now,
     },
-    include: { inputs: { orderBy: { position: 'asc' }, select: { checkpointId: true, role: true } } },
+    include: { inputs: { orderBy: { position: 'asc' }, select: { assetId: true, role: true } } },
     omit: { report: true },
   });
   const attemptId = newId('attempt');
@@ -224,12 +237,17 @@ async function start(tx: Tx, mergeId: string, workerId: string): Promise<Claim> 
       number: merge.attemptCount,
       state: 'running',
       workerId,
+      device,
       heartbeatAt: now,
       startedAt: now,
     },
     select: { id: true },
   });
-  await recordEvent(tx, mergeId, 'merge.started', { attempt: merge.attemptCount, worker: workerId });
+  await recordEvent(tx, mergeId, 'merge.started', {
+    attempt: merge.attemptCount,
+    worker: workerId,
+    ...(device === null ? {} : { device }),
+  });
   return {
     attemptId,
     number: merge.attemptCount,

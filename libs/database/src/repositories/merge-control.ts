@@ -33,7 +33,7 @@ export class MergeControl {
 
   /**
    * A failed or canceled merge goes to the queue again; what it had finished is reused. Throws `not_found`,
-   * `merge_not_finished`, `merge_finished` when it succeeded, `checkpoint_not_ready` when an input is gone.
+   * `merge_not_finished`, `merge_finished` when it succeeded, a kind's `…_not_ready` when an input is not there yet.
    */
   async retry(projectId: string, id: string): Promise<MergeRow> {
     return this.#change(projectId, id, async (tx, merge) => {

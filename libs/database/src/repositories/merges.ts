@@ -1,4 +1,12 @@
-import { AmalgamError, type EventType, type Lane, type List, type MergeState, type Recipe } from '@amalgam/contracts';
+import {
+  AmalgamError,
+  type EventType,
+  type InputRole,
+  type Lane,
+  type List,
+  type MergeState,
+  type Recipe,
+} from '@amalgam/contracts';
 import type { Context, Tx } from '../context.js';
 import { Prisma } from '../generated/client.js';
 import { newId } from '../ids.js';
@@ -12,8 +20,8 @@ import { inTransaction, retryConflicts } from '../transaction.js';
 import { completeKey, type StoredResponse } from './idempotency.js';
 
 export interface MergeInputRef {
-  checkpointId: string;
-  role: 'base' | 'model';
+  assetId: string;
+  role: InputRole;
 }
 
 export interface NewMerge {
@@ -27,7 +35,7 @@ export interface NewMerge {
   inputs: MergeInputRef[];
   webhook?: { url: string; events?: EventType[]; secret: string };
   metadata?: Record<string, string>;
-  /** The queue it goes to, default cpu. */
+  /** The queue it goes to; default: as the recipe asks for (`laneOf`). */
   lane?: Lane;
   priority?: number;
 }
@@ -53,7 +61,7 @@ export class MergeRepository {
 
   /**
    * The merge, its inputs, its first event and its outbox row, in one transaction. Throws `not_found` or
-   * `checkpoint_not_ready` when an input vanished since the recipe was checked.
+   * the kind's `…_not_ready` when an input vanished since the recipe was checked.
    */
   async create(projectId: string, input: NewMerge, options: CreateOptions = {}): Promise<MergeRow> {
     const id = input.id ?? newId('merge');
@@ -93,7 +101,7 @@ export class MergeRepository {
         state: true,
         plan: true,
         report: true,
-        inputs: { orderBy: { position: 'asc' }, select: { checkpointId: true, role: true } },
+        inputs: { orderBy: { position: 'asc' }, select: { assetId: true, role: true } },
       },
     });
   }

@@ -114,8 +114,8 @@ export class ReconcilerRepository {
                AND GREATEST(m.finished_at, d.deleted_at)
                    < clock_timestamp() - ${settledForMs}::float8 * interval '1 millisecond' AS settled
       FROM merges m
-      LEFT JOIN checkpoints c ON c.id = m.result_checkpoint_id AND c.state <> 'deleted'
-      LEFT JOIN checkpoints d ON d.id = m.result_checkpoint_id
+      LEFT JOIN assets c ON c.id = m.result_checkpoint_id AND c.state <> 'deleted'
+      LEFT JOIN assets d ON d.id = m.result_checkpoint_id
       WHERE m.id = ANY(${ids}::text[])`;
   }
 }

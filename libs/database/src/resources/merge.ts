@@ -1,11 +1,14 @@
-import type { Attempt, Merge, PlainError, Recipe } from '@amalgam/contracts';
+import type { Attempt, Merge, PlainError, Recipe, TuningProgress } from '@amalgam/contracts';
 import { fromRowEventType } from '../event-types.js';
 import type { Attempt as AttemptColumns, Merge as MergeColumns } from '../generated/client.js';
 import { toNumber } from '../json.js';
-import { toFileResource } from './checkpoint.js';
+import { toFileResource } from './assets.js';
 
 /** What is shown of an attempt. */
-export type AttemptRow = Pick<AttemptColumns, 'number' | 'state' | 'workerId' | 'startedAt' | 'finishedAt' | 'error'>;
+export type AttemptRow = Pick<
+  AttemptColumns,
+  'number' | 'state' | 'workerId' | 'device' | 'startedAt' | 'finishedAt' | 'error'
+>;
 
 /** What is shown of a merge's result, which may have been deleted since. */
 export interface ResultRow {
@@ -27,6 +30,7 @@ export type MergeRow = Pick<
   | 'recipe'
   | 'bytesDone'
   | 'bytesTotal'
+  | 'tuning'
   | 'priority'
   | 'error'
   | 'webhookUrl'
@@ -48,7 +52,12 @@ export function toMergeResource(row: MergeRow): Merge {
     state: row.state,
     method: row.method,
     recipe: row.recipe as unknown as Recipe,
-    progress: { stage: row.stage, bytes_done: toNumber(row.bytesDone), bytes_total: toNumber(row.bytesTotal) },
+    progress: {
+      stage: row.stage,
+      bytes_done: toNumber(row.bytesDone),
+      bytes_total: toNumber(row.bytesTotal),
+      ...(row.tuning === null ? {} : { tuning: row.tuning as unknown as TuningProgress }),
+    },
     attempts: row.attempts.map(toAttemptResource),
     result:
       row.result === null
@@ -74,6 +83,7 @@ function toAttemptResource(row: MergeRow['attempts'][number]): Attempt {
     number: row.number,
     state: row.state,
     worker: row.workerId,
+    device: row.device,
     started_at: row.startedAt.toISOString(),
     finished_at: row.finishedAt?.toISOString() ?? null,
     error: error === null ? null : { code: error.code, detail: error.detail },

@@ -23,17 +23,17 @@ type Row = Omit<MergeRow, 'webhookEvents' | 'attempts' | 'result'> & {
 export async function readMerges(tx: Tx, where: Prisma.Sql, orderAndLimit = Prisma.empty): Promise<MergeRow[]> {
   const rows = await tx.$queryRaw<Row[]>`
     SELECT m.id, m.project_id AS "projectId", m.name, m.state::text AS state, m.stage::text AS stage,
-      m.lane::text AS lane, m.method, m.recipe, m.bytes_done AS "bytesDone", m.bytes_total AS "bytesTotal", m.priority,
+      m.lane::text AS lane, m.method, m.recipe, m.bytes_done AS "bytesDone", m.bytes_total AS "bytesTotal", m.tuning, m.priority,
       m.error, m.webhook_url AS "webhookUrl", m.webhook_events::text[] AS "webhookEvents",
       m.webhook_secret AS "webhookSecret", m.metadata, m.cancel_requested_at AS "cancelRequestedAt",
       m.created_at AS "createdAt", m.started_at AS "startedAt", m.finished_at AS "finishedAt",
-      (SELECT json_agg(json_build_object('number', a.number, 'state', a.state, 'workerId', a.worker_id,
+      (SELECT json_agg(json_build_object('number', a.number, 'state', a.state, 'workerId', a.worker_id, 'device', a.device,
           'startedAt', a.started_at, 'finishedAt', a.finished_at, 'error', a.error) ORDER BY a.number)
         FROM attempts a WHERE a.merge_id = m.id) AS attempts,
       (SELECT json_build_object('id', c.id, 'bytes', c.bytes::text, 'files', (
           SELECT json_agg(json_build_object('path', f.path, 'bytes', f.bytes::text, 'sha256', f.sha256) ORDER BY f.position)
-          FROM checkpoint_files f WHERE f.checkpoint_id = c.id))
-        FROM checkpoints c WHERE c.id = m.result_checkpoint_id) AS result
+          FROM asset_files f WHERE f.asset_id = c.id))
+        FROM assets c WHERE c.id = m.result_checkpoint_id) AS result
     FROM merges m WHERE ${where} ${orderAndLimit}`;
   return rows.map(toMergeRow);
 }
