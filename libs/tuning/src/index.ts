@@ -1,1 +1,11 @@
-export {};
+export { checkTask, type TaskCheck, type TaskCheckOptions } from './check-task.js';
+export {
+  type ChosenProvider,
+  chooseProvider,
+  PROVIDERS,
+  type Provider,
+  type ProviderLog,
+  type TriedProvider,
+} from './providers.js';
+export type { ProbeOptions } from './providers-probe.js';
+export { providerEnvironment, type SessionSettings, sessionOptions } from './providers-session.js';

@@ -1,0 +1,86 @@
+import { fork } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { stripVTControlCharacters } from 'node:util';
+import type { Provider } from './providers.js';
+import { providerEnvironment } from './providers-session.js';
+
+export interface ProbeOptions {
+  /** Threads of the CPU. Default: every core. */
+  threads?: number | undefined;
+  /** Default: one minute, since a GPU's first use may compile kernels. */
+  timeoutMs?: number;
+  /** The program that answers; another one in tests. */
+  entry?: URL;
+}
+
+/** What the forked program is asked to do. */
+export interface ProbeTask {
+  provider: Provider;
+  threads: number | undefined;
+  /** Also take the time of larger products. */
+  timed: boolean;
+}
+
+/** `ms`: the shortest run of the larger products, 0 when no time was asked for. */
+export type ProbeResult = { ok: true; ms: number } | { ok: false; why: string };
+
+const TIMEOUT_MS = 60_000;
+/** Characters kept of what the program writes, and of a reason. */
+const OUTPUT = 8192;
+const REASON = 600;
+
+/**
+ * Runs a small model on a provider in a process of its own: a driver that fails may abort its process, and
+ * onnxruntime's calls block their event loop. Whatever happens there is told as a reason, without paths.
+ */
+export async function probeProvider(
+  provider: Provider,
+  { threads, timeoutMs = TIMEOUT_MS, entry, timed = false }: ProbeOptions & { timed?: boolean } = {},
+): Promise<ProbeResult> {
+  const path = fileURLToPath(entry ?? new URL('../dist/providers-probe-entry.js', import.meta.url));
+  const child = fork(path, [], {
+    env: { ...process.env, ...providerEnvironment(provider) },
+    // Not the flags of this process: a debugger's port is taken.
+    execArgv: [],
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+  });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.on('data', (chunk: Buffer) => {
+      output = (output + chunk.toString()).slice(-OUTPUT);
+    });
+  }
+  let result: ProbeResult | undefined;
+  const end = (ended: ProbeResult) => {
+    result ??= ended;
+    // Its answer is all that is wanted of it: drivers have been seen to fail while they are unloaded.
+    child.kill('SIGKILL');
+  };
+  const timer = setTimeout(() => end({ ok: false, why: `no answer within ${timeoutMs / 1000} s` }), timeoutMs);
+  child.on('message', (answer) => end(answer as ProbeResult));
+  const task: ProbeTask = { provider, threads, timed };
+  // When the program is gone already, its end says why.
+  child.send(task, () => {});
+  const how = await new Promise<string>((resolve) => {
+    child.on('error', ({ message }) => resolve(`the probe cannot be started: ${message}`));
+    child.on('close', (code, signal) => resolve(`the probe ended with ${signal ?? `exit code ${code}`}`));
+  });
+  clearTimeout(timer);
+  if (result?.ok === true) return result;
+  return { ok: false, why: reason(`${output}\n${result === undefined ? how : result.why}`) };
+}
+
+/** The last of what was said, without colours, paths, time stamps, stack and the names of functions. */
+function reason(text: string): string {
+  const lines = stripVTControlCharacters(text)
+    .split('\n')
+    .map((line) =>
+      line
+        .replaceAll(/(?:file:\/\/)?(?:\/[\w.@+~-]+)+\/([\w.@+~-]+)/g, '$1')
+        .replace(/^.*\[ONNXRuntimeError\] : \d+ : \w+ : /, '')
+        .replace(/^.*\bwas false\. /, '')
+        .trim(),
+    );
+  const told = new Set(lines.filter((line) => line !== '' && !/^(at |-----|\d+: )/.test(line)));
+  return [...told].join('; ').slice(-REASON) || 'it fails without a reason';
+}

@@ -1,0 +1,4 @@
+// A probe whose driver never answers.
+process.on('message', () => {
+  for (;;);
+});
