@@ -1,11 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { AmalgamError } from '@amalgam/contracts';
+import { AmalgamError, LANES, type Lane } from '@amalgam/contracts';
 import type { QueueConfig } from '@amalgam/queue';
 import { type AllowedRoots, parseAllowedRoots, type S3Connection, type StoreConfig } from '@amalgam/storage';
 import { LOG_LEVELS, type LogLevel } from '@amalgam/telemetry';
 import type { WebhookPolicy } from '@amalgam/webhooks';
+
+/** What tuning may be told to run on. */
+const DEVICES = ['auto', 'cpu', 'cuda', 'webgpu'] as const;
 
 /** Every setting of the service. docs/configuration.md lists the variables; this file is the only one that reads them. */
 export interface Config {
@@ -33,6 +36,14 @@ export interface Config {
     /** Undefined: one per core. */
     threads: number | undefined;
     concurrency: number;
+    /** Which kinds of jobs this worker takes; `gpu` are merges that tune. */
+    lanes: Lane[];
+    /** What tuning runs on. */
+    device: (typeof DEVICES)[number];
+    /** Undefined: one per core. */
+    tuningThreads: number | undefined;
+    /** Merges that tune at once. */
+    gpuConcurrency: number;
     cacheBytes: number;
     heartbeatMs: number;
     /** A worker that is silent for longer has lost its merges. */
@@ -83,8 +94,12 @@ export function loadConfig(given: Env = process.env): Config {
     rateLimit: integer(env, 'AMALGAM_RATE_LIMIT', 6000, 1),
     worker: {
       memoryBytes: integer(env, 'AMALGAM_MEMORY_BYTES', 512_000_000, 1),
-      threads: env['AMALGAM_THREADS'] === undefined ? undefined : integer(env, 'AMALGAM_THREADS', 0, 1, 1024),
+      threads: threads(env, 'AMALGAM_THREADS'),
       concurrency: integer(env, 'AMALGAM_CONCURRENCY', 1, 1, 64),
+      lanes: lanes(env, 'AMALGAM_LANES'),
+      device: oneOf(env, 'AMALGAM_DEVICE', DEVICES, 'auto'),
+      tuningThreads: threads(env, 'AMALGAM_TUNING_THREADS'),
+      gpuConcurrency: integer(env, 'AMALGAM_GPU_CONCURRENCY', 1, 1, 64),
       cacheBytes: integer(env, 'AMALGAM_CACHE_BYTES', 50_000_000_000, 1),
       heartbeatMs: integer(env, 'AMALGAM_HEARTBEAT_MS', 2000, 50),
       staleMs: integer(env, 'AMALGAM_STALE_MS', 15_000, 200),
@@ -162,6 +177,19 @@ function integer(env: Env, name: string, fallback: number, least: number, most =
     throw wrong(name, `must be an integer from ${least} to ${most}, not "${text}"`);
   }
   return value;
+}
+
+function threads(env: Env, name: string): number | undefined {
+  return env[name] === undefined ? undefined : integer(env, name, 0, 1, 1024);
+}
+
+function lanes(env: Env, name: string): Lane[] {
+  const named = list(env[name] ?? LANES.join(','));
+  const wanted = LANES.filter((lane) => named.includes(lane));
+  if (wanted.length === 0 || wanted.length !== new Set(named).size) {
+    throw wrong(name, `must be some of ${LANES.join(', ')}, with commas between them, not "${env[name]}"`);
+  }
+  return wanted;
 }
 
 function flag(env: Env, name: string): boolean {

@@ -27,3 +27,29 @@ test('the secret key is made once; a file that holds none is refused instead of 
     expect(() => loadConfig({ AMALGAM_HOME })).toThrow('does not hold 64 hexadecimal digits');
   }
 });
+
+test('a worker takes every lane unless told which', () => {
+  const lanes = (AMALGAM_LANES: string) => loadConfig({ AMALGAM_HOME: tempHome(), AMALGAM_LANES }).worker.lanes;
+  expect(lanes('')).toEqual(['cpu', 'gpu', 'delivery']);
+  expect(lanes('delivery, cpu')).toEqual(['cpu', 'delivery']);
+  expect(lanes('gpu')).toEqual(['gpu']);
+  for (const text of ['gpus', 'cpu,gpu,tpu', ',', 'cpu gpu']) {
+    expect(() => lanes(text)).toThrow(`AMALGAM_LANES must be some of cpu, gpu, delivery, with commas between them`);
+  }
+});
+
+test('what tuning runs on', () => {
+  const { device, tuningThreads, gpuConcurrency } = loadConfig({ AMALGAM_HOME: tempHome() }).worker;
+  expect({ device, tuningThreads, gpuConcurrency }).toEqual({
+    device: 'auto',
+    tuningThreads: undefined,
+    gpuConcurrency: 1,
+  });
+  const given = { AMALGAM_DEVICE: 'cuda', AMALGAM_TUNING_THREADS: '4', AMALGAM_GPU_CONCURRENCY: '2' };
+  const config = loadConfig({ AMALGAM_HOME: tempHome(), ...given });
+  expect(config.worker).toMatchObject({ device: 'cuda', tuningThreads: 4, gpuConcurrency: 2 });
+  const wrong = { AMALGAM_DEVICE: 'gpu', AMALGAM_TUNING_THREADS: '0', AMALGAM_GPU_CONCURRENCY: '0' };
+  for (const [name, value] of Object.entries(wrong)) {
+    expect(() => loadConfig({ AMALGAM_HOME: tempHome(), [name]: value })).toThrow(name);
+  }
+});
