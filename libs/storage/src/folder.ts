@@ -128,16 +128,23 @@ export class StoreFolder implements FolderView {
   }
 }
 
-/** One file of a folder as a folder of its own; anything else is `not_found`. */
-export function singleFile(folder: FolderView, file: FolderFile): FolderView {
+/**
+ * One file of a folder, and others that belong to it, as a folder of their own; anything else is `not_found`. The
+ * folder's label names the one file.
+ */
+export function someFiles(folder: FolderView, file: FolderFile, others: readonly FolderFile[] = []): FolderView {
+  const files = [file, ...others];
   const only = (path: string): string => {
-    if (path !== file.path) throw noFile(folder.label, path);
+    if (!files.some((known) => known.path === path)) throw noFile(folder.label, path);
     return path;
   };
   return {
     label: folder.label,
-    list: async () => [file],
-    source: (path) => ({ ...folder.source(only(path)), name: folder.label }),
+    list: async () => [...files],
+    source: (path) => {
+      const name = path === file.path ? folder.label : `${folder.label}: ${path}`;
+      return { ...folder.source(only(path)), name };
+    },
     localPath: (path) => folder.localPath(only(path)),
     fetch: async (path, localFile, options) => folder.fetch(only(path), localFile, options),
   };

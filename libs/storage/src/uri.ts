@@ -3,14 +3,22 @@ import { basename, dirname } from 'node:path';
 import { AmalgamError, isAmalgamError } from '@amalgam/contracts';
 import { fileError } from './file-errors.js';
 import { isWithin } from './file-root.js';
-import { type FolderView, StoreFolder, singleFile, storeFolder } from './folder.js';
+import { type FolderFile, type FolderView, StoreFolder, someFiles, storeFolder } from './folder.js';
 import { LocalFolder, realInside } from './local-folder.js';
 import type { ObjectStore } from './port.js';
 import { type AllowedRoots, parseUri, refused } from './roots.js';
 import type { S3Connection } from './s3-client.js';
 import { S3Store } from './s3-store.js';
 
-const FILE_SUFFIX = '.safetensors';
+/** Which single files may be registered. */
+export interface SingleFileRule {
+  /** What their names end with, as `.onnx`. */
+  suffixes: readonly string[];
+  /** Files in the same folder, or below it, that belong to the one that is named. */
+  beside?: readonly string[];
+}
+
+const CHECKPOINT_FILE: SingleFileRule = { suffixes: ['.safetensors'] };
 
 /** The stores behind s3:// URIs, one per bucket. */
 export interface S3Access {
@@ -53,20 +61,30 @@ export function openUri(uri: string, options: OpenUriOptions): Promise<FolderVie
 }
 
 /**
- * Opens a registered URI, a folder or one `.safetensors` file, as a folder view whose label is the URI. Whether
- * something exists is only looked at, and only told, below the allowed roots.
+ * Opens a registered URI, a folder or one file (`.safetensors` unless `rule` says otherwise), as a folder view whose
+ * label is the URI. Whether something exists is only looked at, and only told, below the allowed roots.
  * @throws uri_not_allowed naming the URI and the rule; not_found; invalid_checkpoint when it is another kind of file
  */
-export async function resolveUri(uri: string, roots: AllowedRoots, s3?: S3Access): Promise<FolderView> {
+export async function resolveUri(
+  uri: string,
+  roots: AllowedRoots,
+  s3?: S3Access,
+  rule: SingleFileRule = CHECKPOINT_FILE,
+): Promise<FolderView> {
   const parsed = parseUri(uri);
-  if (parsed.kind === 'file') return openPath(uri, parsed.path, roots.files);
+  if (parsed.kind === 'file') return openPath(uri, parsed.path, roots.files, rule);
   const below = roots.s3.some((root) => root.bucket === parsed.bucket && isBelow(root.prefix, parsed.prefix));
   if (!below) throw refused(uri, 'is not below an allowed root');
   if (s3 === undefined) throw refused(uri, 'this service has no connection to S3');
-  return openPrefix(uri, s3.bucket(parsed.bucket), parsed.prefix);
+  return openPrefix(uri, s3.bucket(parsed.bucket), parsed.prefix, rule);
 }
 
-async function openPath(uri: string, path: string, files: readonly string[]): Promise<FolderView> {
+async function openPath(
+  uri: string,
+  path: string,
+  files: readonly string[],
+  rule: SingleFileRule,
+): Promise<FolderView> {
   const root = files.find((allowed) => isWithin(allowed, path));
   if (root === undefined) throw refused(uri, 'is not below an allowed root');
   try {
@@ -74,28 +92,28 @@ async function openPath(uri: string, path: string, files: readonly string[]): Pr
     const real = await realInside(root, path, roots, uri);
     const info = await stat(real);
     if (info.isDirectory()) return new LocalFolder(uri, real, roots);
-    if (!info.isFile() || !path.endsWith(FILE_SUFFIX)) throw wrongKind(uri);
+    if (!info.isFile() || !isSingleFile(path, rule)) throw wrongKind(uri, rule);
     // The file keeps the name it was registered by, also when that is a link to another name.
     const folder = new LocalFolder(uri, await realInside(root, dirname(path), roots, uri), roots);
-    return singleFile(folder, await folder.describe(basename(path)));
+    return oneFile(folder, await folder.describe(basename(path)), rule);
   } catch (error) {
     throw fileError(error, uri);
   }
 }
 
-async function openPrefix(uri: string, store: ObjectStore, prefix: string): Promise<FolderView> {
-  if (prefix.endsWith(FILE_SUFFIX)) {
+async function openPrefix(uri: string, store: ObjectStore, prefix: string, rule: SingleFileRule): Promise<FolderView> {
+  if (isSingleFile(prefix, rule)) {
     const at = prefix.lastIndexOf('/') + 1;
     const folder = new StoreFolder(store, prefix.slice(0, at), uri, false);
     const file = await folder.describe(prefix.slice(at)).catch((error: unknown) => {
       if (isAmalgamError(error) && error.code === 'not_found') return null;
       throw error;
     });
-    if (file !== null) return singleFile(folder, file);
+    if (file !== null) return oneFile(folder, file, rule);
   }
   const { objects } = await store.list(prefix === '' ? '' : `${prefix}/`, { limit: 1 });
   if (objects.length > 0) return storeFolder(store, prefix, uri, { skipHidden: true });
-  if (prefix !== '' && (await store.head(prefix)) !== null) throw wrongKind(uri);
+  if (prefix !== '' && (await store.head(prefix)) !== null) throw wrongKind(uri, rule);
   throw new AmalgamError('not_found', `${uri}: is not there`);
 }
 
@@ -110,6 +128,20 @@ function isBelow(root: string, prefix: string): boolean {
   return root === '' || prefix === root || prefix.startsWith(`${root}/`);
 }
 
-function wrongKind(uri: string): AmalgamError {
-  return new AmalgamError('invalid_checkpoint', `${uri}: must be a folder or one ${FILE_SUFFIX} file`);
+function isSingleFile(path: string, { suffixes }: SingleFileRule): boolean {
+  return suffixes.some((suffix) => path.endsWith(suffix));
+}
+
+/** The named file and those that belong to it. */
+async function oneFile(
+  folder: LocalFolder | StoreFolder,
+  file: FolderFile,
+  { beside = [] }: SingleFileRule,
+): Promise<FolderView> {
+  const others = [...new Set(beside)].filter((path) => path !== file.path);
+  return someFiles(folder, file, await Promise.all(others.map((path) => folder.describe(path))));
+}
+
+function wrongKind(uri: string, { suffixes }: SingleFileRule): AmalgamError {
+  return new AmalgamError('invalid_checkpoint', `${uri}: must be a folder or one ${suffixes.join(' or ')} file`);
 }

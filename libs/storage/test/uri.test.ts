@@ -200,6 +200,20 @@ describe('file URIs', () => {
 
   it('refuse files of another kind', () => expectError('invalid_checkpoint', open('data/notes.txt'), '.safetensors'));
 
+  it('open a single file of another kind, with the files beside it that belong to it', async () => {
+    const rule = { suffixes: ['.txt', '.onnx'], beside: ['llama/config.json', 'notes.txt'] };
+    const folder = await resolveUri(at('data/notes.txt'), roots, undefined, rule);
+    expect((await folder.list()).map(({ path }) => path)).toEqual(['notes.txt', 'llama/config.json']);
+    expect(Buffer.from(await folder.source('llama/config.json').read(0, 2)).toString()).toBe('{}');
+    await expectError('not_found', () => folder.source('llama/model.safetensors').size(), 'llama/model.safetensors');
+    const withRule = (path: string, beside: string[]) =>
+      resolveUri(at(path), roots, undefined, { suffixes: ['.txt'], beside });
+    await expectError('not_found', withRule('data/notes.txt', ['none']), 'none');
+    await expectError('uri_not_allowed', withRule('data/notes.txt', ['file.safetensors']), 'symbolic link');
+    await expectError('invalid_request', withRule('data/notes.txt', ['../outside/model.safetensors']), 'key');
+    await expectError('invalid_checkpoint', withRule('data/llama/model.safetensors', []), '.txt');
+  });
+
   it('allow nothing without roots', () =>
     expectError('uri_not_allowed', resolveUri(at('data/llama'), { files: [], s3: [] }), 'allowed root'));
 
@@ -281,6 +295,13 @@ describe('s3 URIs', () => {
     's3:models/team/a',
     's3://user@models/team/a',
   ])('refuse %j', (uri) => expectError('uri_not_allowed', openS3(uri), uri.split('\0')[0] ?? ''));
+
+  it('open a single object of another kind, with those beside it', async () => {
+    const rule = { suffixes: ['.txt'], beside: ['m/model.safetensors'] };
+    const folder = await resolveUri('s3://models/team/a/x.txt', roots, s3, rule);
+    expect((await folder.list()).map(({ path }) => path)).toEqual(['x.txt', 'm/model.safetensors']);
+    expect(await folder.source('m/model.safetensors').size()).toBe('team/a/m/model.safetensors'.length);
+  });
 
   it('say what is missing or of another kind', async () => {
     await expectError('not_found', openS3('s3://models/team/a/none'), 's3://models/team/a/none');
