@@ -44,6 +44,8 @@ export const LaneStatus = Type.Object({
   delayed: Count,
   active: Count,
   failed: Count,
+  workers: Type.Integer({ minimum: 0, description: 'Living workers that take its jobs' }),
+  warning: Type.Optional(Type.String({ description: 'There when jobs wait and no living worker takes them' })),
 });
 export type LaneStatus = Static<typeof LaneStatus>;
 

@@ -17,6 +17,8 @@ export interface Metrics {
   webhookDeliveriesTotal: Counter<'outcome'>;
   /** Workers with a recent heartbeat. */
   workers: Gauge;
+  /** 1, with what this very worker is: `device` is what it tunes on, in words, `lanes` have commas between them. */
+  workerInfo: Gauge<'device' | 'lanes' | 'version'>;
   /** Outbox rows that no dispatcher has handled yet. */
   outboxPending: Gauge;
   /** Runs before every render, to set gauges from the database, say. When it throws, the rest is still rendered. */
@@ -87,6 +89,12 @@ export function createMetrics(): Metrics {
       registers,
     }),
     workers: new Gauge({ name: 'amalgam_workers', help: 'Workers with a recent heartbeat', registers }),
+    workerInfo: new Gauge({
+      name: 'amalgam_worker_info',
+      help: 'What this worker is; always 1',
+      labelNames: ['device', 'lanes', 'version'],
+      registers,
+    }),
     outboxPending: new Gauge({
       name: 'amalgam_outbox_pending',
       help: 'Outbox rows that wait for a dispatcher',

@@ -13,6 +13,7 @@ describe('metrics', () => {
     metrics.httpRequestSeconds.observe({ route: '/v1/merges/:id', method: 'GET' }, 0.02);
     metrics.webhookDeliveriesTotal.inc({ outcome: 'succeeded' });
     metrics.workers.set(2);
+    metrics.workerInfo.set({ device: 'cuda: NVIDIA L4', lanes: 'gpu', version: '1.2.3' }, 1);
     metrics.outboxPending.set(0);
     const { contentType, body } = await metrics.render();
     expect(contentType).toContain('text/plain');
@@ -25,6 +26,7 @@ describe('metrics', () => {
       'amalgam_http_request_seconds_count{route="/v1/merges/:id",method="GET"} 1',
       'amalgam_webhook_deliveries_total{outcome="succeeded"} 1',
       'amalgam_workers 2',
+      'amalgam_worker_info{device="cuda: NVIDIA L4",lanes="gpu",version="1.2.3"} 1',
       'amalgam_outbox_pending 0',
     ]) {
       expect(body.split('\n')).toContain(line);

@@ -1,4 +1,4 @@
-import { LANES, QueueStatus } from '@amalgam/contracts';
+import { LANES, type Lane, type LaneStatus, QueueStatus } from '@amalgam/contracts';
 import type { Api } from '../types.js';
 import { answers } from './schemas.js';
 
@@ -17,13 +17,15 @@ export async function queueRoutes(app: Api): Promise<void> {
       },
     },
     async () => {
-      const [lanes, workers] = await Promise.all([
-        Promise.all(LANES.map(async (lane) => ({ lane, ...(await parts.queue.counts(lane)) }))),
+      const [counts, workers] = await Promise.all([
+        Promise.all(LANES.map(async (lane) => [lane, await parts.queue.counts(lane)] as const)),
         parts.database.workers.listAlive(config.worker.staleMs),
       ]);
       return {
         object: 'queue' as const,
-        lanes,
+        lanes: counts.map(([lane, jobs]) => {
+          return laneStatus(lane, jobs, workers.filter(({ lanes }) => lanes.includes(lane)).length);
+        }),
         workers: workers.map((worker) => ({
           id: worker.id,
           lanes: worker.lanes,
@@ -36,4 +38,12 @@ export async function queueRoutes(app: Api): Promise<void> {
       };
     },
   );
+}
+
+function laneStatus(lane: Lane, jobs: Omit<LaneStatus, 'lane' | 'workers' | 'warning'>, workers: number): LaneStatus {
+  const waiting = jobs.waiting + jobs.delayed;
+  if (workers > 0 || waiting === 0) return { lane, ...jobs, workers };
+  const what = waiting === 1 ? '1 job waits' : `${waiting} jobs wait`;
+  const warning = `${what}, and no living worker takes them: start one with ${lane} in AMALGAM_LANES`;
+  return { lane, ...jobs, workers, warning };
 }

@@ -1,3 +1,4 @@
+import type { LaneStatus } from '@amalgam/contracts';
 import { describe, expect, it } from 'vitest';
 import { useWorld } from '../support/world.js';
 
@@ -55,5 +56,16 @@ describe('health', () => {
     });
     const { body } = await world.call('GET', '/v1/queue');
     expect(body).toMatchObject({ object: 'queue', workers: [{ id: 'w1', lanes: ['cpu'], running: 0 }] });
+  });
+
+  it('warns of jobs that no living worker takes', async () => {
+    const lanes = async () => (await world.call('GET', '/v1/queue')).body['lanes'] as LaneStatus[];
+    await world.parts.queue.add('gpu', { id: 'tuning', data: {} });
+    const [cpu, gpu] = await lanes();
+    expect(cpu).toEqual({ lane: 'cpu', waiting: 0, delayed: 0, active: 0, failed: 0, workers: 1 });
+    expect(gpu).toMatchObject({ lane: 'gpu', waiting: 1, workers: 0 });
+    expect(gpu?.warning).toBe('1 job waits, and no living worker takes them: start one with gpu in AMALGAM_LANES');
+    await world.parts.queue.remove('gpu', 'tuning');
+    expect((await lanes())[1]).not.toHaveProperty('warning');
   });
 });
