@@ -30,6 +30,8 @@ export interface HeartbeatOptions {
   workers: Database['workers'];
   identity: Identity;
   lanes: Lane[];
+  /** What it tunes on, in words. */
+  device: string;
   /** Ids of the merges that it works on now. */
   running: () => string[];
   everyMs: number;
@@ -40,7 +42,7 @@ export interface HeartbeatOptions {
  * Says again and again that this worker lives. Merging happens in threads, so this goes on while it merges. It says
  * nothing of the merges' claims: those have heartbeats of their own (lease.ts).
  */
-export function startHeartbeat({ workers, identity, lanes, running, everyMs, log }: HeartbeatOptions): Loop {
-  const beat = () => workers.heartbeat({ ...identity, lanes, device: 'cpu', running: running() });
+export function startHeartbeat({ workers, identity, lanes, device, running, everyMs, log }: HeartbeatOptions): Loop {
+  const beat = () => workers.heartbeat({ ...identity, lanes, device, running: running() });
   return new Loop(beat, { name: 'heartbeat', everyMs, log }).start();
 }

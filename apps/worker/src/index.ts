@@ -1,12 +1,13 @@
 import { join } from 'node:path';
-import { LANES } from '@amalgam/contracts';
+import { LANES, type Lane } from '@amalgam/contracts';
 import { CHANNELS } from '@amalgam/database';
-import type { Consumer } from '@amalgam/queue';
+import type { ConsumeOptions, Consumer, JobHandler } from '@amalgam/queue';
 import type { Config, Parts } from '@amalgam/runtime';
 import { LocalCache } from '@amalgam/storage';
 import type { Logger, Metrics } from '@amalgam/telemetry';
 import type { WorkerContext } from './context.js';
 import { DELIVERIES_AT_ONCE, deliveryHandler } from './deliveries.js';
+import { chooseDevice } from './device.js';
 import { startDispatcher } from './dispatcher.js';
 import { newIdentity, startHeartbeat } from './heartbeat.js';
 import { settlesWithin } from './patience.js';
@@ -38,11 +39,17 @@ export interface RunningWorker {
   close(options?: { graceMs?: number }): Promise<void>;
 }
 
-/** Runs everything that a worker is: merges, webhook deliveries, dispatcher, reconciler, heartbeat. */
+/**
+ * Runs everything that a worker is: merges and webhook deliveries as far as its lanes go, dispatcher, reconciler,
+ * heartbeat.
+ *
+ * @throws AmalgamError `device_unavailable`: see device.ts
+ */
 export async function startWorker(options: WorkerOptions): Promise<RunningWorker> {
   const { config, parts, metrics } = options;
   const identity = newIdentity();
   const log = options.log.child({ worker: identity.id });
+  const { device, lanes } = await chooseDevice(config.worker, log);
   const scratch = new Scratch(config.home, identity);
   const cache = new LocalCache(join(config.home, 'cache'), config.worker.cacheBytes);
   const context: WorkerContext = {
@@ -51,18 +58,21 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     log,
     metrics,
     identity,
+    device,
     cache,
     scratch,
     retryMs: options.retryMs ?? 2_000,
   };
   await scratch.sweep();
   collectGauges(context);
+  metrics.workerInfo.set({ device: device.name, lanes: lanes.join(','), version: identity.version }, 1);
 
   const jobs = new MergeJobs(context);
   const heartbeat = startHeartbeat({
     workers: parts.database.workers,
     identity,
-    lanes: ['cpu', 'delivery'],
+    lanes,
+    device: device.name,
     running: () => {
       void scratch.touch();
       return jobs.running();
@@ -73,13 +83,13 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   const cancels = await parts.database.listen(CHANNELS.cancel, (mergeId) => jobs.look(mergeId));
   const dispatcher = await startDispatcher(parts.database, parts.queue, log);
   const reconciler = startReconciler(context, options.graces);
-  const consumers = await Promise.all([
-    parts.queue.consume('cpu', jobs.handle, { concurrency: config.worker.concurrency }),
-    parts.queue.consume('delivery', deliveryHandler(context, options.webhookSchedule), {
-      concurrency: DELIVERIES_AT_ONCE,
-    }),
-  ]);
-  log.info({ home: config.home, concurrency: config.worker.concurrency }, 'worker started');
+  const work: Record<Lane, [JobHandler, ConsumeOptions]> = {
+    cpu: [jobs.handle, { concurrency: config.worker.concurrency }],
+    gpu: [jobs.handle, { concurrency: config.worker.gpuConcurrency }],
+    delivery: [deliveryHandler(context, options.webhookSchedule), { concurrency: DELIVERIES_AT_ONCE }],
+  };
+  const consumers = await Promise.all(lanes.map((lane) => parts.queue.consume(lane, ...work[lane])));
+  log.info({ home: config.home, lanes, device: device.name }, 'worker started');
 
   const close = async ({ graceMs = config.worker.graceMs }: { graceMs?: number } = {}) => {
     log.info({ running: jobs.running(), graceMs }, 'worker is stopping');
