@@ -75,26 +75,32 @@ def entropy(logits):
     return -(log_p.exp() * log_p).sum(-1).mean()
 
 
+def short(name):
+    return name.removeprefix("encoder.")
+
+
 class Merge:
     """Base and task vectors; all of a tensor's task vectors are one matrix, so that its merge is one product."""
 
     def __init__(self, folder, tasks):
-        files = [safe_open(os.path.join(folder, f"{name}.safetensors"), "pt") for name in ["base", *tasks]]
-        self.base, self.vectors = {}, {}
-        for name in files[0].keys():
-            base, *tuned = (file.get_tensor(name) for file in files)
-            vectors = torch.empty(len(tasks), base.numel())
-            for row, tensor in zip(vectors, tuned):
-                torch.sub(tensor.flatten(), base.flatten(), out=row)
-            self.base[name.removeprefix("encoder.")] = base.clone()
-            self.vectors[name.removeprefix("encoder.")] = vectors
-        self.heads = [(file.get_tensor("head.weight").clone(), file.get_tensor("head.bias").clone()) for file in files[1:]]
+        self.base, self.vectors, self.heads = {}, {}, []
+        # A file at a time, so that no more than one is mapped.
+        with safe_open(os.path.join(folder, "base.safetensors"), "pt") as file:
+            for name in file.keys():
+                self.base[name] = file.get_tensor(name).clone()
+                self.vectors[name] = torch.empty(len(tasks), self.base[name].numel())
+        for row, task in enumerate(tasks):
+            with safe_open(os.path.join(folder, f"{task}.safetensors"), "pt") as file:
+                for name, base in self.base.items():
+                    torch.sub(file.get_tensor(name).flatten(), base.flatten(), out=self.vectors[name][row])
+                self.heads.append((file.get_tensor("head.weight").clone(), file.get_tensor("head.bias").clone()))
         self.coefficients = nn.Parameter(torch.full((len(self.base), len(tasks)), 0.3))
 
     def weights(self):
         rows = self.coefficients.clamp(0, 1).unbind()
         return {
-            name: base + (row @ self.vectors[name]).view_as(base) for row, (name, base) in zip(rows, self.base.items())
+            short(name): base + (row @ self.vectors[name]).view_as(base)
+            for row, (name, base) in zip(rows, self.base.items())
         }
 
 
@@ -112,7 +118,7 @@ def main():
 
     merge = Merge(args.folder, args.tasks)
     with torch.device("meta"):
-        encoder = Encoder({name: tensor.shape for name, tensor in merge.base.items()}, args.heads)
+        encoder = Encoder({short(name): tensor.shape for name, tensor in merge.base.items()}, args.heads)
     data = []
     for name in args.tasks:
         with safe_open(os.path.join(args.folder, f"{name}.unlabeled.safetensors"), "pt") as file:
