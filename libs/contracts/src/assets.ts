@@ -113,7 +113,7 @@ export const CreateCheckpoint = createAsset('CreateCheckpoint', 'a folder, or on
 /** An input or output of a graph. */
 export const GraphValue = Type.Object({
   name: Type.String(),
-  dtype: Nullable(Type.String({ description: 'As checkpoints spell it; null when the graph does not say' })),
+  dtype: Type.String({ description: 'As checkpoints spell it' }),
   shape: Nullable(
     Type.Array(Nullable(Type.Union([Type.Integer({ minimum: 0 }), Type.String()])), {
       description: 'A name, or null, is a free dimension; null altogether when the graph does not say',

@@ -1,12 +1,16 @@
 export {
+  assetPrefix,
   checkpointPrefix,
+  describeAsset,
   describeFolder,
-  findInputs,
-  openCheckpoint,
-  type RecipeInputs,
+  KIND_RULES,
+  openAsset,
+  type Place,
   resultPrefix,
   toContents,
-} from './checkpoints.js';
+} from './assets.js';
 export { type Config, loadConfig, queueConfig, storeConfig } from './config.js';
 export { DescriptionCache } from './description-cache.js';
+export type { OpenBeside, StoredGraph } from './graph-files.js';
+export { type DatasetInput, findInputs, type RecipeInputs, type TaskInput } from './inputs.js';
 export { openParts, type Parts } from './parts.js';

@@ -2,7 +2,7 @@ import { basename } from 'node:path';
 import { Readable } from 'node:stream';
 import { AmalgamError } from '@amalgam/contracts';
 import type { CheckpointRow } from '@amalgam/database';
-import { type Config, openCheckpoint, type Parts } from '@amalgam/runtime';
+import { type Config, openAsset, type Parts } from '@amalgam/runtime';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { type Sendable, sendFile } from './send-file.js';
 
@@ -49,7 +49,7 @@ async function stored(parts: Parts, key: string, file: File): Promise<Sendable> 
 
 /** A file that was registered by URI: read piece by piece, each of which is checked to be of the file that was seen. */
 async function registered(parts: Parts, config: Config, checkpoint: CheckpointRow, file: File): Promise<Sendable> {
-  const folder = await openCheckpoint(parts, config, checkpoint);
+  const folder = await openAsset(parts, config, checkpoint);
   const found = (await folder.list()).find(({ path }) => path === file.path);
   if (found === undefined) throw new AmalgamError('checkpoint_changed', `${checkpoint.uri}: ${file.path} is gone`);
   assertSame(file, found);

@@ -1,7 +1,7 @@
 import { AmalgamError, isAmalgamError } from '@amalgam/contracts';
 import type { CheckpointRow } from '@amalgam/database';
 import type { MergePlan } from '@amalgam/engine';
-import { openCheckpoint } from '@amalgam/runtime';
+import { openAsset } from '@amalgam/runtime';
 import type { CachedFile, FolderView } from '@amalgam/storage';
 import type { WorkerContext } from '../context.js';
 
@@ -17,7 +17,7 @@ export async function verifyInputs(
 ): Promise<FolderView[]> {
   const folders: FolderView[] = [];
   for (const [i, row] of rows.entries()) {
-    const folder = await existing(row, () => openCheckpoint(context.parts, context.config, row));
+    const folder = await existing(row, () => openAsset(context.parts, context.config, row));
     const files = new Map((await existing(row, () => folder.list())).map((file) => [file.path, file]));
     for (const path of plan.inputs[i]!.checkpoint.weightFiles) {
       const then = row.files.find((file) => file.path === path);

@@ -1,4 +1,12 @@
-import type { AssetFile, AssetKind, AssetResources, Checkpoint, Dataset, Graph } from '@amalgam/contracts';
+import type {
+  AssetFile,
+  AssetKind,
+  AssetResources,
+  Checkpoint,
+  Dataset,
+  DatasetTensorInfo,
+  Graph,
+} from '@amalgam/contracts';
 import type { Prisma } from '../generated/client.js';
 import { toNumber } from '../json.js';
 
@@ -19,8 +27,9 @@ export type GraphDescription = Pick<
 > & { file: string };
 
 /** What a dataset's row keeps of its headers: at least what its resource shows. */
-export type DatasetDescription = Pick<Dataset, 'rows' | 'labelled' | 'tensors'> & {
+export type DatasetDescription = Pick<Dataset, 'rows' | 'labelled'> & {
   format: NonNullable<Dataset['format']>;
+  tensors: readonly (Omit<DatasetTensorInfo, 'shape'> & { shape: readonly number[] })[];
 };
 
 const RENDER: { [K in AssetKind]: (row: AssetRow) => AssetResources[K] } = {
@@ -59,7 +68,7 @@ export function toGraphResource(row: AssetRow): Graph {
     ...stored(row),
     file: description?.file ?? null,
     opset: description?.opset ?? null,
-    producer: description?.producer ?? null,
+    producer: description?.producer || null,
     inputs: description?.inputs ?? [],
     outputs: description?.outputs ?? [],
     nodes: description?.nodes ?? 0,
@@ -82,7 +91,12 @@ export function toDatasetResource(row: AssetRow): Dataset {
     rows: description?.rows ?? 0,
     labelled: description?.labelled ?? false,
     // The row may know more: where they lie in the file.
-    tensors: (description?.tensors ?? []).map(({ name, dtype, shape, bytes }) => ({ name, dtype, shape, bytes })),
+    tensors: (description?.tensors ?? []).map(({ name, dtype, shape, bytes }) => ({
+      name,
+      dtype,
+      shape: [...shape],
+      bytes,
+    })),
     ...tail(row),
   };
 }
