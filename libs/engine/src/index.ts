@@ -1,7 +1,10 @@
 export { type ArtifactOptions, type RecipeFile, writeArtifacts } from './artifacts.js';
+export type { EffectiveCoefficients } from './coefficients.js';
 export { type ExecuteOptions, type ExecuteResult, executeMerge } from './execute.js';
 export { DEFAULT_MEMORY_BYTES } from './memory.js';
 export { describePlan, planMerge } from './plan.js';
 export type { TensorStatistics } from './report.js';
 export { shortName } from './short-name.js';
-export type { MergePlan, ModelInput, PlanOptions, WrittenFile } from './types.js';
+export { type StoredTaskVectors, type TaskVectorOptions, writeTaskVectors } from './task-vectors.js';
+export type { MergePlan, ModelInput, PlanOptions, TuningPlan, WrittenFile } from './types.js';
+export type { VectorDtype, VectorPlace } from './vector-layout.js';

@@ -1,5 +1,6 @@
 import type { Dtype, PlainError } from '@amalgam/contracts';
 import type { Settings } from '@amalgam/methods';
+import type { VectorDtype, VectorPlace } from './vector-layout.js';
 
 /** What the threads of one merge are told once. Files are indices into `inputs`. */
 export interface Job {
@@ -7,7 +8,11 @@ export interface Job {
   tensors: JobTensor[];
   method: string;
   settings: Settings;
+  /** By tensor, then model, rounded to float32: what tuned methods merge with. Null for other methods, and before the tuning. */
+  coefficients: number[][] | null;
   chunkElements: number;
+  /** Output bytes for an element of a chunk, at most. */
+  outWidth: number;
   models: number;
   /** Incremented by each thread for each chunk's bytes; a whole merge's progress. One BigUint64. */
   progress: SharedArrayBuffer;
@@ -63,6 +68,8 @@ export type Task =
   | { kind: 'locate'; spans: Span[]; model: number; key: number; nth: number }
   /** Merges, writes, and gathers statistics. `cuts` by span and model, for methods that trim. */
   | { kind: 'merge'; output: string; spans: Span[]; cuts: Cut[][] | null }
+  /** Writes base and task vectors, trimmed and resolved, for a tuning, and gathers statistics. `places` by span. */
+  | { kind: 'vectors'; output: string; dtype: VectorDtype; spans: Span[]; cuts: Cut[][] | null; places: VectorPlace[] }
   /** Copies bytes as they are. */
   | { kind: 'copy'; output: string; pieces: { input: number; from: number; to: number; bytes: number }[] }
   | { kind: 'digest'; path: string };

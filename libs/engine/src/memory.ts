@@ -2,6 +2,7 @@ import { AmalgamError, dtypeBytes } from '@amalgam/contracts';
 import { defaultThreads } from '@amalgam/kernels';
 import { BLOCK } from '@amalgam/methods';
 import type { MergedTensor, PlanOptions } from './types.js';
+import { BASE_BYTES } from './vector-layout.js';
 
 export const DEFAULT_MEMORY_BYTES = 512_000_000;
 
@@ -25,18 +26,22 @@ export function threadBuffers(chunkElements: number, bytesPerElement: number, mo
 
 /**
  * Chooses the chunk that fits into the memory bound, and the threads where their number is left open: one for each core, or as
- * many as fit.
+ * many as fit. For tuned methods the task vectors of a chunk, in float32 at most, must have room beside what they are made of.
  *
  * @throws AmalgamError `memory_limit` when not even the smallest chunk fits; it says what would.
  */
 export function planMemory(
   merged: MergedTensor[],
+  isTuned: boolean,
   options: PlanOptions,
 ): { chunkElements: number; threads: number; memoryBytes: number } {
   let threads = options.threads ?? defaultThreads();
   const limit = options.memoryBytes ?? DEFAULT_MEMORY_BYTES;
   const models = merged.reduce((most, tensor) => Math.max(most, tensor.models.length), 0);
-  const width = merged.reduce((most, { base, models, dtype }) => Math.max(most, widthOf(base, models, dtype)), 0);
+  const width = merged.reduce(
+    (most, { base, models, dtype }) => Math.max(most, widthOf(base, models, dtype, isTuned)),
+    0,
+  );
   const total = (chunk: number) =>
     PROCESS_BYTES + HISTOGRAM_BYTES + threads * (THREAD_BYTES + threadBuffers(chunk, width, models));
 
@@ -57,9 +62,15 @@ export function planMemory(
   return { chunkElements, threads, memoryBytes: total(chunkElements) };
 }
 
-function widthOf(base: MergedTensor['base'], models: MergedTensor['models'], out: MergedTensor['dtype']): number {
+function widthOf(
+  base: MergedTensor['base'],
+  models: MergedTensor['models'],
+  out: MergedTensor['dtype'],
+  isTuned: boolean,
+): number {
   const inputs = models.reduce((sum, source) => sum + dtypeBytes(source.dtype), 0);
-  return inputs + (base === null ? 0 : dtypeBytes(base.dtype)) + dtypeBytes(out);
+  const vectors = isTuned ? BASE_BYTES + models.length * dtypeBytes('F32') : 0;
+  return inputs + (base === null ? 0 : dtypeBytes(base.dtype)) + Math.max(dtypeBytes(out), vectors);
 }
 
 function megabytes(bytes: number): number {

@@ -47,7 +47,11 @@ export function modelCard(plan: MergePlan, report: Report, name = 'Merged model'
 
 function showParameters(parameters: Record<string, unknown> | undefined): string {
   const entries = Object.entries(parameters ?? {});
-  return entries.length === 0 ? '–' : entries.map(([key, value]) => `${key} ${String(value)}`).join(', ');
+  return entries.length === 0
+    ? '–'
+    : entries
+        .map(([key, value]) => `${key} ${typeof value === 'object' ? JSON.stringify(value) : String(value)}`)
+        .join(', ');
 }
 
 function percent(share: number | undefined): string {

@@ -7,11 +7,12 @@ import {
   type Plan,
   type Recipe,
 } from '@amalgam/contracts';
-import { resolveRecipe } from '@amalgam/methods';
+import { type ResolvedRecipe, resolveRecipe } from '@amalgam/methods';
 import { type CheckpointTensor, compileGlobs } from '@amalgam/tensors';
 import { layOut, type Placeable, placeHeads } from './layout.js';
 import { planMemory } from './memory.js';
-import type { CopiedTensor, MergedTensor, MergePlan, ModelInput, PlanOptions, Source } from './types.js';
+import type { CopiedTensor, MergedTensor, MergePlan, ModelInput, PlanOptions, Source, TuningPlan } from './types.js';
+import { layOutVectors } from './vector-layout.js';
 
 /** Most problems of one kind that an answer lists; a wrong model can have thousands. */
 const MOST_PROBLEMS = 100;
@@ -82,11 +83,8 @@ export function planMerge(
   describeWarnings(warnings, copied, keptOut, heads);
 
   const layout = layOut(merged, copied, heads, resolved.recipe.shard_bytes);
-  const memory = planMemory(layout.merged, options);
-  const passes = resolved.method.trim === undefined ? 1 : 2;
-  const read = (sources: (Source | null)[], elements: number) =>
-    sources.reduce((sum, source) => sum + (source === null ? 0 : elements * dtypeBytes(source.dtype)), 0);
-  const needsBase = resolved.method.inputs === 'task_vectors';
+  const memory = planMemory(layout.merged, resolved.method.tuned !== undefined, options);
+  const read = streamedBytes(layout.merged, resolved);
 
   return {
     recipe: resolved.recipe,
@@ -96,29 +94,63 @@ export function planMerge(
     ...layout,
     donor: 0,
     ...memory,
-    bytesRead:
-      passes * layout.merged.reduce((sum, t) => sum + read([needsBase ? t.base : null, ...t.models], t.elements), 0) +
-      [...layout.copied, ...layout.heads].reduce((sum, t) => sum + t.bytes, 0),
+    bytesRead: read + [...layout.copied, ...layout.heads].reduce((sum, t) => sum + t.bytes, 0),
     bytesWritten: layout.files.reduce((sum, file) => sum + file.bytes, 0),
+    tuning: planTuning(layout.merged, resolved, read),
     warnings,
+  };
+}
+
+/** What one streaming over the merged tensors reads: each once, and once more to find a trim's thresholds. */
+function streamedBytes(merged: MergedTensor[], { method, settings }: ResolvedRecipe): number {
+  const passes = (method.trim?.(settings) ?? null) === null ? 1 : 2;
+  const width = (source: Source | null) => (source === null ? 0 : dtypeBytes(source.dtype));
+  const needsBase = method.inputs === 'task_vectors';
+  return merged.reduce((sum, { base, models, elements }) => {
+    const inputs = models.reduce((all, model) => all + width(model), needsBase ? width(base) : 0);
+    return sum + passes * elements * inputs;
+  }, 0);
+}
+
+function planTuning(merged: MergedTensor[], resolved: ResolvedRecipe, bytesRead: number): TuningPlan | null {
+  const settings = resolved.method.tuned?.(resolved.settings);
+  if (settings === undefined) return null;
+  const dtype = OUT_DTYPES[settings.taskVectorDtype];
+  return {
+    settings,
+    rows: settings.granularity === 'task' ? 1 : merged.length,
+    vectorBytes: layOutVectors(merged, resolved.settings.models.length, dtype).bytes,
+    bytesRead,
   };
 }
 
 /** The plan as the API and the CLI show it. Seconds assume about a gigabyte a second of reading and writing on each thread. */
 export function describePlan(plan: MergePlan): Plan {
   const BYTES_PER_SECOND = 1e9;
+  const { tuning } = plan;
+  const bytesRead = plan.bytesRead + (tuning?.bytesRead ?? 0);
+  const written = plan.bytesWritten + (tuning?.vectorBytes ?? 0);
   return {
     object: 'plan',
     method: plan.recipe.method,
     recipe: plan.recipe,
     tensors: { merged: plan.merged.length, copied: plan.copied.length, heads: plan.heads.length },
     parameters: plan.merged.reduce((sum, tensor) => sum + tensor.elements, 0),
-    bytes_read: plan.bytesRead,
+    bytes_read: bytesRead,
     bytes_written: plan.bytesWritten,
     memory_bytes: plan.memoryBytes,
-    seconds: round(0.2 + (plan.bytesRead + 2 * plan.bytesWritten) / (BYTES_PER_SECOND * plan.threads)),
+    seconds: round(0.2 + (bytesRead + 2 * written) / (BYTES_PER_SECOND * plan.threads)),
+    ...(tuning === null ? {} : { tuning: describeTuning(plan, tuning) }),
     files: plan.files.map(({ path, bytes, tensors }) => ({ path, bytes, tensors })),
     warnings: plan.warnings,
+  };
+}
+
+function describeTuning(plan: MergePlan, { settings, rows, vectorBytes }: TuningPlan): Plan['tuning'] {
+  return {
+    steps: settings.steps,
+    coefficients: rows * plan.settings.models.length,
+    task_vector_bytes: vectorBytes,
   };
 }
 

@@ -14,6 +14,11 @@ export interface TensorStatistics {
   conflicts: number;
 }
 
+/** By model: the sum of squares of the task vector, over a fixed tree. */
+export function squaresOf(tensor: TensorStatistics): number[] {
+  return tensor.squares.map((chunks) => reducePairwise(chunks));
+}
+
 export interface MergeStatistics {
   seconds: Record<string, number>;
   thresholds: number[] | null;
@@ -41,7 +46,7 @@ export function buildReport(plan: MergePlan, statistics: MergeStatistics): Repor
   const trims = ordered.some((tensor) => tensor.kept !== null);
   // Only task vectors have norms that say something; a method over weights has none.
   const measures = getMethod(plan.recipe.method).inputs === 'task_vectors';
-  const squares = ordered.map((tensor) => (measures ? tensor.squares.map((chunks) => reducePairwise(chunks)) : []));
+  const squares = ordered.map((tensor) => (measures ? squaresOf(tensor) : []));
   const share = (count: number) => (elements === 0 ? 0 : count / elements);
 
   return {
@@ -67,7 +72,7 @@ export function buildReport(plan: MergePlan, statistics: MergeStatistics): Repor
     }),
     parameters: plan.settings.global,
     seconds: statistics.seconds,
-    bytes_read: plan.bytesRead,
+    bytes_read: plan.bytesRead + (plan.tuning?.bytesRead ?? 0),
     bytes_written: plan.bytesWritten,
     peak_rss_bytes: process.resourceUsage().maxRSS * 1024,
     ...(trims ? { sign_conflicts: share(ordered.reduce((sum, t) => sum + t.conflicts, 0)) } : {}),

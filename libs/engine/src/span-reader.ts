@@ -16,15 +16,20 @@ export interface ReadBlock {
   at(model: number): Pointer;
 }
 
+/** One output of a chunk: `width` bytes an element, in a buffer that begins `from` bytes an element behind the first one's. */
+export interface OutArea {
+  from: number;
+  width: number;
+}
+
 export interface Chunk {
   /** Index of its first element in the tensor. */
   start: number;
   bytesRead: number;
-  outWidth: number;
   forEachBlock(visit: (block: ReadBlock) => void): void;
   /** Where a block's output bytes go before they are written. */
-  outAt(block: ReadBlock): Pointer;
-  outBytes(): Uint8Array;
+  outAt(block: ReadBlock, area: OutArea): Pointer;
+  outBytes(area: OutArea): Uint8Array;
   /** Where the raw bytes of a model and of the base are. */
   rawPair(model: number): { model: Pointer; base: Pointer; n: number };
 }
@@ -62,9 +67,7 @@ export class SpanReader {
     this.#rawModels = Array.from({ length: job.models }, (_, i) =>
       kernels.allocate(room(job.tensors.map((tensor) => tensor.models[i] ?? null))),
     );
-    this.#rawOut = kernels.allocate(
-      job.tensors.reduce((most, tensor) => Math.max(most, dtypeBytes(tensor.dtype)), 0) * job.chunkElements,
-    );
+    this.#rawOut = kernels.allocate(job.outWidth * job.chunkElements);
     this.#base = kernels.allocate(this.#stride);
     this.#models = kernels.allocate(this.#stride * job.models);
   }
@@ -108,18 +111,17 @@ export class SpanReader {
       if (reads(model)) read(source, this.#rawModels[model]!);
     });
 
-    const outWidth = dtypeBytes(tensor.dtype);
+    const areaAt = (area: OutArea) => this.#rawOut + area.from * this.#job.chunkElements;
     return {
       start,
       bytesRead,
-      outWidth,
       forEachBlock: (visit) => {
         for (let at = 0; at < count; at += BLOCK) {
           visit(this.#prepareBlock(tensor, start, at, Math.min(BLOCK, count - at), reads));
         }
       },
-      outAt: (block) => this.#rawOut + (block.index - start) * outWidth,
-      outBytes: () => this.#kernels.bytes(this.#rawOut, count * outWidth),
+      outAt: (block, area) => areaAt(area) + (block.index - start) * area.width,
+      outBytes: (area) => this.#kernels.bytes(areaAt(area), count * area.width),
       rawPair: (model) => ({ model: this.#rawModels[model]!, base: this.#rawBase, n: count }),
     };
   }

@@ -1,12 +1,13 @@
 import { createHash } from 'node:crypto';
 import { readSync } from 'node:fs';
 import { workerData } from 'node:worker_threads';
-import { AmalgamError, toPlain } from '@amalgam/contracts';
+import { AmalgamError, dtypeBytes, quote, toPlain } from '@amalgam/contracts';
 import { Kernels } from '@amalgam/kernels';
-import { BLOCK, getMethod } from '@amalgam/methods';
+import { BLOCK, type Block, getMethod } from '@amalgam/methods';
 import { Files } from './files.js';
 import type { Cut, Job, Result, ScanResult, Span, SpanStatistics, Task, Window } from './job.js';
-import { SpanReader } from './span-reader.js';
+import { type Chunk, type ReadBlock, SpanReader } from './span-reader.js';
+import { BASE_BYTES, type VectorDtype, type VectorPlace } from './vector-layout.js';
 
 /** One thread of a merge: runs tasks one at a time, with buffers that are laid out once. */
 
@@ -41,6 +42,8 @@ function perform(task: Task): unknown {
       return locate(task.spans, task.model, task.key, task.nth);
     case 'merge':
       return task.spans.map((span, i) => merge(span, task.output, task.cuts?.[i] ?? null));
+    case 'vectors':
+      return task.spans.map((span, i) => writeVectors(span, task, task.cuts?.[i] ?? null, task.places[i]!));
     case 'copy':
       for (const piece of task.pieces) copy(task.output, piece);
       return null;
@@ -131,38 +134,104 @@ function locate(spans: Span[], model: number, key: number, nth: number): { tenso
   throw new AmalgamError('checkpoint_changed', 'an input changed while it was merged: entries counted before are gone');
 }
 
-function merge(span: Span, output: string, cuts: Cut[] | null): SpanStatistics {
-  const tensor = job.tensors[span.tensor]!;
+/**
+ * Streams a span as the method combines it: trimmed and resolved. `useBlock` returns how many more entries have survivors of both
+ * signs, `finishChunk` how many bytes it wrote.
+ */
+function stream(
+  span: Span,
+  cuts: Cut[] | null,
+  useBlock: (block: Block, read: ReadBlock, chunk: Chunk) => number,
+  finishChunk: (chunk: Chunk) => number,
+): SpanStatistics {
+  const { models } = job.tensors[span.tensor]!;
   const overVectors = method.inputs === 'task_vectors';
-  const statistics: SpanStatistics = { squares: [], kept: tensor.models.map(() => 0), conflicts: 0 };
+  const statistics: SpanStatistics = { squares: [], kept: models.map(() => 0), conflicts: 0 };
   reader.forEachChunk(span, 'all', (chunk) => {
-    const leaves = tensor.models.map((): number[] => []);
-    chunk.forEachBlock((block) => {
-      for (let model = 0; model < block.count; model++) {
-        const data = block.at(model);
-        if (overVectors) leaves[model]!.push(ops.sumSquares(data, block.n));
-        if (cuts !== null) statistics.kept[model]! += trim(data, block.index, block.n, cuts[model]!);
+    const leaves = models.map((): number[] => []);
+    chunk.forEachBlock((read) => {
+      for (let model = 0; model < read.count; model++) {
+        const data = read.at(model);
+        if (overVectors) leaves[model]!.push(ops.sumSquares(data, read.n));
+        if (cuts !== null) statistics.kept[model]! += trim(data, read.index, read.n, cuts[model]!);
       }
-      statistics.conflicts += method.combine(
-        {
-          kernels,
-          n: block.n,
-          base: block.base,
-          models: block.models,
-          stride: block.stride,
-          count: block.count,
-          weights,
-          out,
-        },
-        job.settings,
-      );
-      kernels.narrow(tensor.dtype, out, chunk.outAt(block), block.n);
+      const { n, base, stride, count } = read;
+      const block = { kernels, n, base, models: read.models, stride, count, weights, out };
+      statistics.conflicts += method.resolve?.(block, job.settings) ?? 0;
+      statistics.conflicts += useBlock(block, read, chunk);
     });
     if (overVectors) statistics.squares.push(leaves.map((list) => reader.reduce(list)));
-    files.write(output, chunk.outBytes(), tensor.begin + chunk.start * chunk.outWidth);
-    advance(chunk.bytesRead + chunk.outBytes().length);
+    advance(chunk.bytesRead + finishChunk(chunk));
   });
   return statistics;
+}
+
+function merge(span: Span, output: string, cuts: Cut[] | null): SpanStatistics {
+  const tensor = job.tensors[span.tensor]!;
+  const area = { from: 0, width: dtypeBytes(tensor.dtype) };
+  if (job.coefficients !== null) kernels.floats(weights, job.models).set(job.coefficients[span.tensor]!);
+  return stream(
+    span,
+    cuts,
+    (block, read, chunk) => {
+      const conflicts = method.combine(block, job.settings);
+      kernels.narrow(tensor.dtype, out, chunk.outAt(read, area), block.n);
+      return conflicts;
+    },
+    (chunk) => {
+      const bytes = chunk.outBytes(area);
+      files.write(output, bytes, tensor.begin + chunk.start * area.width);
+      return bytes.length;
+    },
+  );
+}
+
+/** Keys from which on float32 rounds to infinity. */
+const OVERFLOW: Record<VectorDtype, number> = { F32: 0x7f800000, F16: 0x477ff000, BF16: 0x7f7f8000 };
+const INFINITY_KEY = 0x7f800000;
+
+/** Writes a span's base and task vectors. Errors: `invalid_recipe` when a finite entry would become infinite in `dtype`. */
+function writeVectors(
+  span: Span,
+  { output, dtype }: { output: string; dtype: VectorDtype },
+  cuts: Cut[] | null,
+  place: VectorPlace,
+): SpanStatistics {
+  const { name, elements, models } = job.tensors[span.tensor]!;
+  const width = dtypeBytes(dtype);
+  const baseArea = { from: 0, width: BASE_BYTES };
+  const areas = models.map((_, model) => ({ from: BASE_BYTES + model * width, width }));
+  return stream(
+    span,
+    cuts,
+    (block, read, chunk) => {
+      kernels.narrow('F32', block.base!, chunk.outAt(read, baseArea), block.n);
+      areas.forEach((area, model) => {
+        const data = read.at(model);
+        if (countFrom(OVERFLOW[dtype], data, block.n) > countFrom(INFINITY_KEY, data, block.n)) {
+          const detail = `tensor ${quote(name)}: the task vector of models/${model} has an entry that ${dtype} cannot hold`;
+          throw new AmalgamError('invalid_recipe', detail, {
+            errors: [{ pointer: '/parameters/task_vector_dtype', detail }],
+          });
+        }
+        kernels.narrow(dtype, data, chunk.outAt(read, area), block.n);
+      });
+      return 0;
+    },
+    (chunk) => {
+      const base = chunk.outBytes(baseArea);
+      files.write(output, base, place.base + chunk.start * BASE_BYTES);
+      areas.forEach((area, model) => {
+        files.write(output, chunk.outBytes(area), place.vectors + (model * elements + chunk.start) * width);
+      });
+      return (base.length / BASE_BYTES) * (BASE_BYTES + areas.length * width);
+    },
+  );
+}
+
+/** Entries whose key is `key` or larger. */
+function countFrom(key: number, data: number, n: number): number {
+  return ops.countMagnitudes(data, n, key, key, 0, 0, -1);
 }
 
 /** Trims a block whose first entry has index `index` in its tensor: ties are kept below the cut's `tieEnd`. */

@@ -1,5 +1,5 @@
 import type { AssetFile, Dtype, Recipe } from '@amalgam/contracts';
-import type { Settings } from '@amalgam/methods';
+import type { Settings, TuningSettings } from '@amalgam/methods';
 import type { CheckpointDescription } from '@amalgam/tensors';
 
 /** A checkpoint that takes part in a merge, described from its headers. */
@@ -50,6 +50,16 @@ export interface OutputFile {
   tensors: number;
 }
 
+/** What a method learns, and what that takes. */
+export interface TuningPlan {
+  settings: TuningSettings;
+  /** Of the coefficients: one for each merged tensor, or a single one. Columns are the models. */
+  rows: number;
+  /** The file that writeTaskVectors makes with the settings' dtype, and what it reads for that. */
+  vectorBytes: number;
+  bytesRead: number;
+}
+
 /** Everything that executing a merge needs, made from headers alone. */
 export interface MergePlan {
   recipe: Recipe;
@@ -66,8 +76,11 @@ export interface MergePlan {
   chunkElements: number;
   threads: number;
   memoryBytes: number;
+  /** By the merge itself, without the tuning. */
   bytesRead: number;
   bytesWritten: number;
+  /** Null for methods that learn nothing. */
+  tuning: TuningPlan | null;
   warnings: string[];
 }
 

@@ -24,6 +24,55 @@ function topMask(vectors: Vectors, density: number): Map<string, boolean[]> {
   return mask;
 }
 
+function taskVectors(base: Vectors, models: Vectors[]): Vectors[] {
+  return models.map(
+    (model) => new Map(names(base).map((name) => [name, base.get(name)!.map((b, i) => f(model.get(name)![i]! - b))])),
+  );
+}
+
+/** Keeps each task vector's share of largest magnitudes over all tensors. */
+function trimmed(vectors: Vectors, density: number): Vectors {
+  const mask = topMask(vectors, density);
+  return new Map(names(vectors).map((name) => [name, vectors.get(name)!.map((x, i) => (mask.get(name)![i] ? x : 0))]));
+}
+
+/** What AdaMerging learns coefficients for: task vectors, with a density those of the ++ variant. */
+export function tunedVectors(base: Vectors, models: Vectors[], density: number | null) {
+  const whole = taskVectors(base, models);
+  if (density === null) return { vectors: whole, whole, conflicts: 0 };
+  const kept = whole.map((vectors) => trimmed(vectors, density));
+  let conflicts = 0;
+  const vectors = kept.map((): Vectors => new Map());
+  for (const name of names(base)) {
+    const elected = kept.map((own) => own.get(name)!.slice());
+    base.get(name)!.forEach((_, i) => {
+      const sum = kept.reduce((all, own) => f(all + own.get(name)![i]!), 0);
+      if (elected.some((own) => own[i]! > 0) && elected.some((own) => own[i]! < 0)) conflicts++;
+      for (const own of elected) if (sum >= 0 ? own[i]! < 0 : own[i]! > 0) own[i] = 0;
+    });
+    elected.forEach((own, k) => {
+      vectors[k]!.set(name, own);
+    });
+  }
+  return { vectors, whole, conflicts };
+}
+
+/** The base plus task vectors by the coefficients of their tensor's row. */
+export function adamerging(base: Vectors, vectors: Vectors[], rowOf: (name: string) => number[]): Vectors {
+  return new Map(
+    names(base).map((name) => [
+      name,
+      base.get(name)!.map((b, i) => {
+        const terms = rowOf(name)
+          .map((c, k) => ({ c: f(c), x: vectors[k]!.get(name)![i]! }))
+          .filter(({ c }) => c !== 0)
+          .map(({ c, x }) => f(c * x));
+        return terms.length === 0 ? b : f(b + terms.reduce((all, term) => f(all + term)));
+      }),
+    ]),
+  );
+}
+
 export interface TiesSettings {
   density: number[];
   weight: number[];
@@ -33,9 +82,7 @@ export interface TiesSettings {
 }
 
 export function ties(base: Vectors, models: Vectors[], s: TiesSettings) {
-  const deltas = models.map(
-    (model) => new Map(names(base).map((name) => [name, base.get(name)!.map((b, i) => f(model.get(name)![i]! - b))])),
-  );
+  const deltas = taskVectors(base, models);
   const trimmed = deltas.map((delta, k) => {
     const groups = s.scope === 'model' ? [delta] : names(delta).map((name) => new Map([[name, delta.get(name)!]]));
     const masks = groups.map((group) => topMask(group, s.density[k]!));

@@ -3,7 +3,18 @@ import { fromFloat32, toFloat32 } from '@amalgam/tensors';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import * as brute from './brute-force.js';
-import { decode, input, type Loaded, type Model, merge, sha256, tempDir, writeModel } from './support.js';
+import {
+  decode,
+  input,
+  type Loaded,
+  type Model,
+  merge,
+  sha256,
+  storeTaskVectors,
+  tempDir,
+  tunedRecipe,
+  writeModel,
+} from './support.js';
 
 const ZOO = fileURLToPath(new URL('../../../examples/zoo/vit6/', import.meta.url));
 const TASKS = ['digits', 'shapes', 'segments', 'location', 'quadpair', 'blobs'];
@@ -139,29 +150,35 @@ describe('small models equal brute force', () => {
     }),
   );
 
+  type Values = Record<string, number[]>;
+  type Case = { base: Values; models: Values[]; dtype: 'F32' | 'BF16' | 'F16' };
+
+  /** Files of a case's models, and what they hold after rounding to their dtype. */
+  async function write({ base, models, dtype }: Case) {
+    const dir = tempDir();
+    const toModel = (values: Values): Model =>
+      Object.fromEntries(
+        Object.entries(values).map(([name, list]) => [name, { dtype, shape: shapes[name]!, values: list }]),
+      );
+    const rounded = (values: Values): brute.Vectors =>
+      new Map(
+        Object.entries(values).map(([name, list]) => [
+          name,
+          toFloat32(dtype, fromFloat32(dtype, Float32Array.from(list))),
+        ]),
+      );
+    const load = async (name: string, values: Values) => input(await writeModel(dir, name, toModel(values)), name);
+    return {
+      base: await load('base', base),
+      models: await Promise.all(models.map((values, i) => load(`m${i}`, values))),
+      values: { base: rounded(base), models: models.map(rounded) },
+    };
+  }
+
   test('ties on ties: equal magnitudes, cancellation, odd shapes, scalars, empty tensors, all float dtypes', async () => {
     await fc.assert(
       fc.asyncProperty(cases, async (c) => {
-        const dir = tempDir();
-        const toModel = (values: Record<string, number[]>): Model =>
-          Object.fromEntries(
-            Object.entries(values).map(([name, list]) => [
-              name,
-              { dtype: c.dtype, shape: shapes[name]!, values: list },
-            ]),
-          );
-        // What the file holds after rounding to its dtype is what brute force works on.
-        const rounded = (values: Record<string, number[]>): brute.Vectors =>
-          new Map(
-            Object.entries(values).map(([name, list]) => [
-              name,
-              toFloat32(c.dtype, fromFloat32(c.dtype, Float32Array.from(list))),
-            ]),
-          );
-        const base = await input(await writeModel(dir, 'base', toModel(c.base)), 'base');
-        const models = await Promise.all(
-          c.models.map(async (values, i) => input(await writeModel(dir, `m${i}`, toModel(values)), `m${i}`)),
-        );
+        const { base, models, values } = await write(c);
         const { density, lambda, scope, combine } = c;
         const weight = c.weights.slice(0, models.length);
         const result = await merge(
@@ -174,7 +191,7 @@ describe('small models equal brute force', () => {
           models,
           { threads: 1, chunkElements: 2048 },
         );
-        const expected = brute.ties(rounded(c.base), c.models.map(rounded), {
+        const expected = brute.ties(values.base, values.models, {
           density: models.map(() => density),
           weight,
           lambda,
@@ -184,6 +201,53 @@ describe('small models equal brute force', () => {
         expectBits(await decode(result.contents.get('model.safetensors')!), expected.merged);
       }),
       { numRuns: 40 },
+    );
+  });
+
+  test('adamerging and adamerging++: the merge, and the task vectors that its coefficients are learned for', async () => {
+    const coefficient = fc.constantFrom(0, 0.3, 1, 0.1, -0.7);
+    const names = Object.keys(shapes);
+    const tuned = fc.tuple(
+      cases,
+      fc.boolean(),
+      fc.array(fc.array(coefficient, { minLength: 3, maxLength: 3 }), {
+        minLength: names.length,
+        maxLength: names.length,
+      }),
+      fc.constantFrom('F32' as const, 'BF16' as const, 'F16' as const),
+    );
+    await fc.assert(
+      fc.asyncProperty(tuned, async ([c, sign_resolve, table, vectorDtype]) => {
+        const { base, models, values } = await write(c);
+        const recipe = tunedRecipe({ sign_resolve, density: c.density, clamp: null }, base, models);
+        const coefficients = { tensors: names, values: table.map((row) => row.slice(0, models.length)) };
+        const result = await merge(recipe, base, models, { threads: 1, chunkElements: 2048, coefficients });
+        const { vectors, whole, conflicts } = brute.tunedVectors(
+          values.base,
+          values.models,
+          sign_resolve ? c.density : null,
+        );
+        const rowOf = (name: string) => coefficients.values[names.indexOf(name)]!;
+        expectBits(
+          await decode(result.contents.get('model.safetensors')!),
+          brute.adamerging(values.base, vectors, rowOf),
+        );
+        const elements = [...values.base.values()].reduce((sum, list) => sum + list.length, 0);
+        if (sign_resolve) expect(result.report.sign_conflicts).toBeCloseTo(conflicts / elements, 12);
+        else expect('sign_conflicts' in result.report).toBe(false);
+
+        if (whole.some((own) => [...own.values()].every((list) => list.every((x) => x === 0)))) return;
+        const stored = await storeTaskVectors(result.plan, [base, ...models], vectorDtype);
+        expect(stored.tensors.map(({ name }) => name)).toEqual([...names].sort());
+        for (const tensor of stored.tensors) {
+          const found = stored.read(tensor);
+          expect(found.base).toEqual(Buffer.from(fromFloat32('F32', values.base.get(tensor.name)!)));
+          found.vectors.forEach((bytes, k) => {
+            expect(bytes).toEqual(Buffer.from(fromFloat32(vectorDtype, vectors[k]!.get(tensor.name)!)));
+          });
+        }
+      }),
+      { numRuns: 20 },
     );
   });
 

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Dtype, Recipe } from '@amalgam/contracts';
+import { type Dtype, dtypeBytes, type Recipe } from '@amalgam/contracts';
 import {
   bytesSource,
   describeCheckpoint,
@@ -16,7 +16,9 @@ import {
 import { onTestFinished } from 'vitest';
 import { type ExecuteOptions, executeMerge } from '../src/execute.js';
 import { planMerge } from '../src/plan.js';
-import type { ModelInput, PlanOptions } from '../src/types.js';
+import { type TaskVectorOptions, writeTaskVectors } from '../src/task-vectors.js';
+import type { MergePlan, ModelInput, PlanOptions } from '../src/types.js';
+import type { VectorDtype } from '../src/vector-layout.js';
 
 export interface Spec {
   dtype: Dtype;
@@ -84,6 +86,43 @@ export async function merge(
   const files = new Map<string, Uint8Array>();
   for (const { path } of result.files) files.set(path, readFileSync(join(outDir, path)));
   return { plan, ...result, contents: files, outDir, left: readdirSync(outDir) };
+}
+
+/** A recipe of adamerging over `models`, each with a task. */
+export function tunedRecipe(parameters: Record<string, unknown>, base: Loaded, models: Loaded[]): Recipe {
+  return {
+    method: 'adamerging',
+    base: base.reference,
+    models: models.map(({ reference }) => ({ model: reference })),
+    parameters,
+    tasks: models.map(({ reference, name }) => ({
+      name,
+      model: reference,
+      graph: `${name}.onnx`,
+      data: `${name}.data`,
+    })),
+  };
+}
+
+/** Writes the task vectors of a plan; `read` gives each tensor's base and task vectors as they lie in the file. */
+export async function storeTaskVectors(
+  plan: MergePlan,
+  inputs: Loaded[],
+  dtype: VectorDtype,
+  options: Partial<TaskVectorOptions> = {},
+) {
+  const path = join(tempDir(), 'tuning', 'vectors.bin');
+  const stored = await writeTaskVectors(plan, { pathOf: (i) => inputs[i]!.path, path, dtype, ...options });
+  const bytes = readFileSync(stored.path);
+  const models = inputs.length - 1;
+  const read = ({ base, vectors, elements }: (typeof stored.tensors)[number]) => {
+    const row = elements * dtypeBytes(dtype);
+    return {
+      base: bytes.subarray(base, base + elements * 4),
+      vectors: Array.from({ length: models }, (_, k) => bytes.subarray(vectors + k * row, vectors + (k + 1) * row)),
+    };
+  };
+  return { ...stored, content: bytes, read };
 }
 
 export function sha256(bytes: Uint8Array): string {

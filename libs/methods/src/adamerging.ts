@@ -27,7 +27,6 @@ export const adamerging = defineMethod({
     'sign_resolve true is AdaMerging++: TIES’ steps 1 and 2 with unit weights and one threshold for each model over all merged tensors; of exact ties at the threshold and sums of exactly 0 the notes of ties hold. The entries that agree are summed with the coefficients, not averaged.',
     'The paper takes one batch of each task a step, the authors’ code two, whose losses it adds: batches_per_step 2 with batch_size 16.',
     'The authors’ code clamps to [0, 1], as here; FusionBench does not clamp (clamp null), takes 1000 steps, and adds 1e-8 inside the logarithm.',
-    'sampling shuffle draws without replacement, and afresh when a dataset is used up; the authors’ code shuffles afresh at each step.',
     'A layer is one parameter tensor, weight and bias each, as in the authors’ code.',
     'A model whose coefficient is 0 in a tensor does not enter that tensor at all, so coefficients of 0 give the base bit by bit.',
   ],
