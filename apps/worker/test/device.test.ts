@@ -62,7 +62,7 @@ describe('a worker', () => {
   });
 
   it('goes on with its other lanes when auto finds nothing to tune on', async () => {
-    stack = await Stack.open(server.url);
+    stack = await Stack.open(server.url, { AMALGAM_DEVICE: 'auto' });
     vi.stubEnv('NODE_OPTIONS', '--no-such-option');
     const { id } = await stack.startWorker();
     await vi.waitFor(async () => {
@@ -71,7 +71,7 @@ describe('a worker', () => {
   });
 
   it('does not start when auto finds nothing and the gpu lane is all it has', async () => {
-    stack = await Stack.open(server.url, { AMALGAM_LANES: 'gpu' });
+    stack = await Stack.open(server.url, { AMALGAM_LANES: 'gpu', AMALGAM_DEVICE: 'auto' });
     vi.stubEnv('NODE_OPTIONS', '--no-such-option');
     await expect(stack.startWorker()).rejects.toMatchObject({ code: 'device_unavailable' });
   });

@@ -122,7 +122,7 @@ it('uploads that were not completed go with what came of them; workers that vani
   await vi.waitFor(async () => {
     expect(await stack.keys(`${storePrefix}/`)).toEqual([]);
     const rows = await database.workers.listAlive(10 * 24 * 3_600_000);
-    expect(rows).toMatchObject([{ id: worker?.id, lanes: ['cpu', 'delivery'], device: 'cpu' }]);
+    expect(rows).toMatchObject([{ id: worker?.id, lanes: ['cpu', 'gpu', 'delivery'], device: 'cpu' }]);
   }, 5_000);
   expect(await database.checkpoints.get(stack.projectId, id)).toBeNull();
 });

@@ -52,6 +52,8 @@ export class Stack {
       AMALGAM_STALE_MS: '1500',
       AMALGAM_RECONCILE_MS: '300',
       AMALGAM_GRACE_MS: '0',
+      // What it is chosen from is tested in device.test.ts; here it would only take time.
+      AMALGAM_DEVICE: 'cpu',
       AMALGAM_WEBHOOK_ALLOW_HTTP: 'true',
       AMALGAM_WEBHOOK_ALLOW_PRIVATE: '127.0.0.1',
       AMALGAM_LOG_LEVEL: process.env['TEST_LOG_LEVEL'] ?? 'silent',
