@@ -9,6 +9,7 @@ import limits from './plugins/limits.js';
 import openapi from './plugins/openapi.js';
 import problems, { sendProblem } from './plugins/problems.js';
 import requests, { requestId } from './plugins/requests.js';
+import { assetRoutes } from './routes/assets.js';
 import { checkpointRoutes } from './routes/checkpoints.js';
 import { healthRoutes } from './routes/health.js';
 import { keyRoutes } from './routes/keys.js';
@@ -85,7 +86,10 @@ export async function buildApp(options: AppOptions): Promise<Api> {
       await v1.register(auth);
       await v1.register(limits);
       await v1.register(idempotency);
+      await v1.register(assetRoutes('checkpoint'));
       await v1.register(checkpointRoutes);
+      await v1.register(assetRoutes('graph'));
+      await v1.register(assetRoutes('dataset'));
       await v1.register(mergeRoutes);
       await v1.register(mergeEventRoutes);
       await v1.register(mergeResultRoutes);

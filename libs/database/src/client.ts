@@ -37,11 +37,7 @@ const IDLE_IN_TRANSACTION_MS = 30_000;
 /** The longest that a key works on after another process revoked it; docs/operations.md says so. */
 const KEY_TTL_MS = 5_000;
 
-interface AssetRepositories {
-  checkpoint: CheckpointRepository;
-  graph: AssetRepository<'graph'>;
-  dataset: AssetRepository<'dataset'>;
-}
+type AssetRepositories = { [K in AssetKind]: AssetRepository<K> };
 
 /** The database: repositories by subject. Users' calls take the project first; what belongs to another is not there. */
 export class Database {
@@ -88,7 +84,7 @@ export class Database {
   }
 
   /** The assets of a kind. */
-  assets<K extends AssetKind>(kind: K): AssetRepositories[K] {
+  assets<K extends AssetKind>(kind: K): AssetRepository<K> {
     const all: AssetRepositories = { checkpoint: this.checkpoints, graph: this.graphs, dataset: this.datasets };
     return all[kind];
   }

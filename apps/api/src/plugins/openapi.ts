@@ -20,6 +20,8 @@ async function openapi(app: Api): Promise<void> {
       servers: [{ url: '/' }],
       tags: [
         { name: 'checkpoints', description: 'Named tensors, stored: what is merged, and what comes of it' },
+        { name: 'graphs', description: 'ONNX models of forward passes, for methods that learn and for evaluation' },
+        { name: 'datasets', description: 'Samples that graphs are fed with' },
         { name: 'merges', description: 'Recipes being carried out' },
         { name: 'methods', description: 'How checkpoints can be merged' },
         { name: 'keys', description: 'API keys; these calls need a key with the scope *' },

@@ -2,7 +2,7 @@ import { AmalgamError, AssetFile, Delivery, List, Report } from '@amalgam/contra
 import { toCheckpointResource, toDeliveryResource } from '@amalgam/database';
 import Type from 'typebox';
 import { projectOf } from '../plugins/auth.js';
-import { sendCheckpointFile } from '../services/checkpoint-files.js';
+import { sendAssetFile } from '../services/asset-files.js';
 import type { Api } from '../types.js';
 import { answers, assertId, FileParams, found, IdParams, Paging, page } from './schemas.js';
 
@@ -71,7 +71,7 @@ export async function mergeResultRoutes(app: Api): Promise<void> {
     },
     handler: async (request, reply) => {
       const checkpoint = await result(projectOf(request), request.params.id);
-      return sendCheckpointFile(request, reply, { parts, config }, checkpoint, request.params['*']);
+      return sendAssetFile(request, reply, { parts, config }, checkpoint, request.params['*']);
     },
   });
 

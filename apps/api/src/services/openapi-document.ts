@@ -78,7 +78,7 @@ function tidy(operation: Json): void {
   }
 }
 
-const BINARY = new Set(['getCheckpointFile', 'getResultFile', 'getObject']);
+const BINARY = new Set(['getCheckpointFile', 'getGraphFile', 'getDatasetFile', 'getResultFile', 'getObject']);
 
 /** Replaces every schema that has a title by a reference to it. */
 function hoist(value: unknown, schemas: Json): unknown {

@@ -50,7 +50,7 @@ describe('merges', () => {
     expect(plan.bytes_read + plan.bytes_written).toBe(body.progress.bytes_total);
     const stored = await world.parts.database.merges.details(world.projectId, body.id);
     expect(stored?.plan).toEqual(plan);
-    expect(stored?.inputs.map(({ assetId, role }) => [checkpointId, role])).toEqual([
+    expect(stored?.inputs.map(({ assetId, role }) => [assetId, role])).toEqual([
       [ids['base'], 'base'],
       [ids['math'], 'model'],
       [ids['code'], 'model'],

@@ -1,36 +1,41 @@
 import { createHash } from 'node:crypto';
-import { AmalgamError, type Checkpoint, type FieldError } from '@amalgam/contracts';
-import { type CheckpointRow, toCheckpointResource } from '@amalgam/database';
-import { describeFolder, type Parts } from '@amalgam/runtime';
+import { AmalgamError, type AssetKind, type AssetResources, type FieldError } from '@amalgam/contracts';
+import { type AssetRow, toAssetResource } from '@amalgam/database';
+import { describeAsset, type Parts } from '@amalgam/runtime';
 import { type FolderFile, storeFolder } from '@amalgam/storage';
 
 const HASHED_AT_ONCE = 2;
 
 /**
  * Completes an upload: every file must be there with its exact size and, where one was stated, its digest, and the whole must
- * be a checkpoint. Otherwise it stays pending, and what is wrong can be uploaded again. Completing twice is harmless.
+ * be what it is meant to be. Otherwise it stays pending, and what is wrong can be uploaded again. Completing twice is harmless.
  *
- * @throws AmalgamError `upload_incomplete`, `digest_mismatch`, `invalid_checkpoint`, `unsafe_format`, `checkpoint_changed`
+ * @throws AmalgamError `upload_incomplete`, `digest_mismatch`, `checkpoint_changed`; what describing throws
  */
-export async function completeCheckpoint(parts: Parts, projectId: string, row: CheckpointRow): Promise<Checkpoint> {
-  if (row.state === 'ready' || row.storePrefix === null) return toCheckpointResource(row);
+export async function completeAsset<K extends AssetKind>(
+  parts: Parts,
+  kind: K,
+  projectId: string,
+  row: AssetRow,
+): Promise<AssetResources[K]> {
+  if (row.state === 'ready' || row.storePrefix === null) return toAssetResource(kind, row);
   const prefix = row.storePrefix;
   const folder = storeFolder(parts.store, prefix, row.name);
   const found = new Map((await folder.list()).map((file) => [file.path, file]));
   assertComplete(row, found);
   const digests = await digest(parts, row, prefix, found);
   assertDigests(row, digests);
-  const contents = await describeFolder(folder, digests);
+  const contents = await describeAsset(kind, { open: async () => folder, digests, whole: true });
   // A link may be used again while this runs; what was hashed and described must be what is there.
   for (const now of await storeFolder(parts.store, prefix, row.name).list()) {
     if (found.get(now.path)?.etag !== now.etag) {
       throw new AmalgamError('checkpoint_changed', `${now.path} was uploaded again meanwhile; complete it once more`);
     }
   }
-  return toCheckpointResource(await parts.database.checkpoints.markReady(projectId, row.id, contents));
+  return toAssetResource(kind, await parts.database.assets(kind).markReady(projectId, row.id, contents));
 }
 
-function assertComplete(row: CheckpointRow, found: Map<string, FolderFile>): void {
+function assertComplete(row: AssetRow, found: Map<string, FolderFile>): void {
   const missing: FieldError[] = [];
   const wrong: FieldError[] = [];
   row.files.forEach((file, i) => {
@@ -48,7 +53,7 @@ function assertComplete(row: CheckpointRow, found: Map<string, FolderFile>): voi
 /** sha256 by path: what was computed while the file arrived, as long as it is still that file; else by reading it. */
 async function digest(
   parts: Parts,
-  row: CheckpointRow,
+  row: AssetRow,
   prefix: string,
   found: Map<string, FolderFile>,
 ): Promise<Map<string, string>> {
@@ -70,7 +75,7 @@ async function digest(
   return digests;
 }
 
-function assertDigests(row: CheckpointRow, digests: Map<string, string>): void {
+function assertDigests(row: AssetRow, digests: Map<string, string>): void {
   const errors: FieldError[] = [];
   row.files.forEach(({ path, expectedSha256 }, i) => {
     const got = digests.get(path);

@@ -1,7 +1,7 @@
 import { basename } from 'node:path';
 import { Readable } from 'node:stream';
 import { AmalgamError } from '@amalgam/contracts';
-import type { CheckpointRow } from '@amalgam/database';
+import type { AssetRow } from '@amalgam/database';
 import { type Config, openAsset, type Parts } from '@amalgam/runtime';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { type Sendable, sendFile } from './send-file.js';
@@ -9,25 +9,24 @@ import { type Sendable, sendFile } from './send-file.js';
 const LINK_SECONDS = 3600;
 const READ_BYTES = 1 << 20;
 
-type File = CheckpointRow['files'][number];
+type File = AssetRow['files'][number];
 
-/** Answers with a file of a checkpoint: a signed link to S3, else the bytes. Only files that the database names are there. */
-export async function sendCheckpointFile(
+/** Answers with a file of an asset: a signed link to S3, else the bytes. Only files that the database names are there. */
+export async function sendAssetFile(
   request: FastifyRequest,
   reply: FastifyReply,
   services: { parts: Parts; config: Config },
-  checkpoint: CheckpointRow,
+  asset: AssetRow,
   path: string,
 ): Promise<FastifyReply> {
   const { parts, config } = services;
-  const file = checkpoint.files.find((candidate) => candidate.path === path);
-  if (file === undefined) throw new AmalgamError('not_found', `${checkpoint.id} has no file "${path}"`);
-  if (checkpoint.state !== 'ready') {
-    throw new AmalgamError('checkpoint_not_ready', `${checkpoint.id} is ${checkpoint.state}`);
+  const file = asset.files.find((candidate) => candidate.path === path);
+  if (file === undefined) throw new AmalgamError('not_found', `${asset.id} has no file "${path}"`);
+  if (asset.state !== 'ready') {
+    throw new AmalgamError(`${asset.kind}_not_ready`, `${asset.id} is ${asset.state}`);
   }
-  if (checkpoint.storePrefix === null)
-    return sendFile(request, reply, await registered(parts, config, checkpoint, file));
-  const key = `${checkpoint.storePrefix}/${path}`;
+  if (asset.storePrefix === null) return sendFile(request, reply, await registered(parts, config, asset, file));
+  const key = `${asset.storePrefix}/${path}`;
   if (parts.store.kind === 's3') {
     const url = await parts.store.signedGetUrl(key, { expiresSeconds: LINK_SECONDS, filename: basename(path) });
     return reply.header('cache-control', 'no-store').redirect(url, 302);
@@ -48,10 +47,10 @@ async function stored(parts: Parts, key: string, file: File): Promise<Sendable> 
 }
 
 /** A file that was registered by URI: read piece by piece, each of which is checked to be of the file that was seen. */
-async function registered(parts: Parts, config: Config, checkpoint: CheckpointRow, file: File): Promise<Sendable> {
-  const folder = await openAsset(parts, config, checkpoint);
+async function registered(parts: Parts, config: Config, asset: AssetRow, file: File): Promise<Sendable> {
+  const folder = await openAsset(parts, config, asset);
   const found = (await folder.list()).find(({ path }) => path === file.path);
-  if (found === undefined) throw new AmalgamError('checkpoint_changed', `${checkpoint.uri}: ${file.path} is gone`);
+  if (found === undefined) throw new AmalgamError('checkpoint_changed', `${asset.uri}: ${file.path} is gone`);
   assertSame(file, found);
   const source = folder.source(file.path);
   async function* read(offset: number, length: number) {

@@ -1,6 +1,12 @@
-import { AmalgamError, type Checkpoint, type CreateCheckpoint, type FieldError } from '@amalgam/contracts';
-import { newId, toCheckpointResource } from '@amalgam/database';
-import { type Config, checkpointPrefix, describeFolder, type Parts } from '@amalgam/runtime';
+import {
+  AmalgamError,
+  type AssetKind,
+  type AssetResources,
+  type CreateAsset,
+  type FieldError,
+} from '@amalgam/contracts';
+import { newId, toAssetResource } from '@amalgam/database';
+import { assetPrefix, type Config, describeAsset, KIND_RULES, type Parts } from '@amalgam/runtime';
 import { resolveUri } from '@amalgam/storage';
 import { at, invalid } from './problem.js';
 
@@ -9,49 +15,53 @@ export const UPLOAD_SECONDS = 24 * 3600;
 const SIGNED_AT_ONCE = 100;
 
 /** Registers what lies at a URI, or begins an upload. */
-export async function createCheckpoint(
+export async function createAsset<K extends AssetKind>(
   services: { parts: Parts; config: Config },
+  kind: K,
   projectId: string,
-  body: CreateCheckpoint,
-): Promise<Checkpoint> {
+  body: CreateAsset,
+): Promise<AssetResources[K]> {
   if ((body.uri === undefined) === (body.files === undefined)) {
     const detail = 'give either "uri" or "files"';
     throw new AmalgamError('invalid_request', detail, { errors: [{ pointer: '', detail }] });
   }
   return body.uri === undefined
-    ? beginUpload(services.parts, projectId, body, body.files ?? [])
-    : register(services, projectId, body, body.uri);
+    ? beginUpload(services.parts, kind, projectId, body, body.files ?? [])
+    : register(services, kind, projectId, body, body.uri);
 }
 
-async function register(
+async function register<K extends AssetKind>(
   { parts, config }: { parts: Parts; config: Config },
+  kind: K,
   projectId: string,
-  body: CreateCheckpoint,
+  body: CreateAsset,
   uri: string,
-): Promise<Checkpoint> {
-  const contents = await resolveUri(uri, config.allowedRoots, parts.buckets)
-    .then((folder) => describeFolder(folder))
-    .catch((error: unknown) => {
-      throw at('/uri', error);
-    });
-  const row = await parts.database.checkpoints.createRegistered(projectId, {
+): Promise<AssetResources[K]> {
+  const { suffixes } = KIND_RULES[kind];
+  const open = (beside: readonly string[] = []) =>
+    resolveUri(uri, config.allowedRoots, parts.buckets, { suffixes, beside });
+  const contents = await describeAsset(kind, { open, whole: false }).catch((error: unknown) => {
+    throw at('/uri', error);
+  });
+  const row = await parts.database.assets(kind).createRegistered(projectId, {
     ...contents,
-    name: body.name ?? nameOf(uri),
+    name: body.name ?? (nameOf(uri, suffixes) || kind),
     uri,
     metadata: body.metadata ?? {},
   });
-  return toCheckpointResource(row);
+  return toAssetResource(kind, row);
 }
 
-async function beginUpload(
+async function beginUpload<K extends AssetKind>(
   parts: Parts,
+  kind: K,
   projectId: string,
-  body: CreateCheckpoint,
-  files: NonNullable<CreateCheckpoint['files']>,
-): Promise<Checkpoint> {
+  body: CreateAsset,
+  files: NonNullable<CreateAsset['files']>,
+): Promise<AssetResources[K]> {
   refuseClashes(files.map((file) => file.path));
-  const id = newId('checkpoint');
-  const storePrefix = checkpointPrefix(id);
+  const id = newId(kind);
+  const storePrefix = assetPrefix(kind, id);
   const expiresAt = new Date(Date.now() + UPLOAD_SECONDS * 1000);
   const sign = async ({ path, bytes }: { path: string; bytes: number }) => ({
     path,
@@ -63,7 +73,7 @@ async function beginUpload(
   for (let i = 0; i < files.length; i += SIGNED_AT_ONCE) {
     uploads.push(...(await Promise.all(files.slice(i, i + SIGNED_AT_ONCE).map(sign))));
   }
-  const row = await parts.database.checkpoints.createUpload(projectId, {
+  const row = await parts.database.assets(kind).createUpload(projectId, {
     id,
     name: body.name ?? id,
     storePrefix,
@@ -71,7 +81,7 @@ async function beginUpload(
     metadata: body.metadata ?? {},
     expiresAt,
   });
-  return { ...toCheckpointResource(row), uploads };
+  return { ...toAssetResource(kind, row), uploads };
 }
 
 /** A path cannot come twice, and cannot be both a file and a folder of others. */
@@ -94,12 +104,14 @@ function refuseClashes(paths: string[]): void {
   if (errors.length > 0) throw invalid(errors);
 }
 
-/** The last part of a URI that tells checkpoints apart: every second one is called model.safetensors. */
-function nameOf(uri: string): string {
+/** The last part of a URI that tells assets apart: every second one is called model.safetensors. */
+function nameOf(uri: string, suffixes: readonly string[]): string {
   const parts = uri.split('/').filter((part) => part !== '');
-  const last = (parts.at(-1) ?? '').replace(/\.safetensors$/i, '');
+  const base = parts.at(-1) ?? '';
+  const suffix = suffixes.find((end) => base.toLowerCase().endsWith(end)) ?? '';
+  const last = base.slice(0, base.length - suffix.length);
   const name = /^(adapter_)?model$/.test(last) ? (parts.at(-2) ?? last) : last;
-  return decoded(name).slice(0, 200) || 'checkpoint';
+  return decoded(name).slice(0, 200);
 }
 
 function decoded(text: string): string {
