@@ -1,6 +1,8 @@
+import { execFile } from 'node:child_process';
 import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { encodeModel, tensorOf } from '@amalgam/onnx';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
@@ -9,6 +11,7 @@ import { cudaDeviceName } from '../src/providers-cuda.js';
 import { probeProvider } from '../src/providers-probe.js';
 import { providerEnvironment, sessionOptions } from '../src/providers-session.js';
 
+const run = promisify(execFile);
 const program = (name: string) => new URL(`support/${name}.mjs`, import.meta.url);
 
 /** What was said when a provider was chosen. */
@@ -144,6 +147,14 @@ describe('the device of CUDA in words', () => {
     expect(await named('exit 9')).toBe('cuda');
     expect(await cudaDeviceName({ PATH: join(folder, 'none') })).toBe('cuda');
   });
+});
+
+it('the package loads no native code: that is for processes that may be lost', async () => {
+  const index = new URL('../dist/index.js', import.meta.url).href;
+  const script = `await import('${index}'); console.log(JSON.stringify(process.report.getReport().sharedObjects));`;
+  const { stdout } = await run(process.execPath, ['--input-type=module', '--eval', script]);
+  expect((JSON.parse(stdout) as string[]).length).toBeGreaterThan(2);
+  expect(stdout).not.toContain('onnxruntime');
 });
 
 describe('session options', () => {
