@@ -2,8 +2,9 @@ import { execFile, execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { validate } from 'dockerfile-utils';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -34,10 +35,20 @@ function makeEnv(): Record<string, string> {
   return readEnv(readFileSync(join(scratch, '.env'), 'utf8'));
 }
 
+/** What onnxruntime-node's install script fetches: sets of files by platform, and where each file goes. */
+interface InstallMetadata {
+  requirements: Record<string, string[]>;
+  manifests: Record<string, Record<string, unknown>>;
+}
+
 /** Every setting that a program of ours reads. */
 function settings(): Set<string> {
   const sources = ['libs/runtime/src/config.ts', 'apps/api/src/main.ts', 'apps/worker/src/main.ts'].map(readText);
   return new Set(sources.join('\n').match(/(?<=')[A-Z][A-Z0-9]*(_[A-Z0-9]+)+(?=')/g));
+}
+
+function strings(environment: Record<string, unknown> = {}): Record<string, string> {
+  return Object.fromEntries(Object.entries(environment).map(([key, value]) => [key, String(value ?? '')]));
 }
 
 describe('Dockerfile', () => {
@@ -46,10 +57,13 @@ describe('Dockerfile', () => {
     expect(problems).toEqual([]);
   });
 
-  it('begins with an exact version of Node that the packages accept', () => {
+  it('begins with an exact version of Node that the packages accept, and on GPUs of CUDA', () => {
     const images = stages.filter(({ base }) => !stages.some(({ name }) => name === base)).map(({ base }) => base);
-    expect(new Set(images).size).toBe(1);
-    expect(images[0]).toMatch(/^node:(2[2-9])\.\d+\.\d+-bookworm-slim$/);
+    const [node, cuda, ...others] = new Set(images);
+    expect(node).toMatch(/^node:(2[2-9])\.\d+\.\d+-bookworm-slim$/);
+    expect(cuda).toMatch(/^nvidia\/cuda:12\.\d+\.\d+-cudnn-runtime-ubuntu24\.04$/);
+    expect(others).toEqual([]);
+    expect(stages.filter(({ base }) => base === cuda).map(({ name }) => name)).toEqual(['worker-gpu']);
   });
 
   it('copies only what is there and .dockerignore lets through', () => {
@@ -81,15 +95,19 @@ describe('Dockerfile', () => {
     expect(folders?.map(({ words }) => `${words[0]}/*`).sort()).toEqual([...workspaces].sort());
   });
 
-  it.each(['api', 'worker'])('runs %s as a program that exists, confined, with an end that can be awaited', (name) => {
+  it.each([
+    ['api', 'api'],
+    ['worker', 'worker'],
+    ['worker-gpu', 'worker'],
+  ])('runs %s as a program that exists, confined, with an end that can be awaited', (name, program) => {
     const instructions = inherited(stages, name);
     const last = (keyword: string) => instructions.filter((one) => one.keyword === keyword).at(-1);
     expect(last('USER')?.text).toBe('node');
     expect(last('ENTRYPOINT')?.words).toEqual(['tini', '--']);
     const command = last('CMD');
     expect(command?.json, 'a shell would swallow SIGTERM').toBe(true);
-    expect(command?.words).toEqual(['node', `apps/${name}/dist/main.js`]);
-    expect(context).toContain(`apps/${name}/src/main.ts`);
+    expect(command?.words).toEqual(['node', `apps/${program}/dist/main.js`]);
+    expect(context).toContain(`apps/${program}/src/main.ts`);
     const environment = imageEnvironment(stages, name);
     const unread = Object.keys(environment).filter((key) => key !== 'NODE_ENV' && !settings().has(key));
     expect(unread).toEqual([]);
@@ -102,8 +120,42 @@ describe('Dockerfile', () => {
     expect(context).toContain('deploy/healthcheck.mjs');
   });
 
+  it('fetches for GPUs what onnxruntime’s own script knows, for the CUDA of the image', () => {
+    const folder = 'node_modules/onnxruntime-node';
+    const metadata = createRequire(import.meta.url)(
+      join(ROOT, folder, 'script/install-metadata.js'),
+    ) as InstallMetadata;
+    const gpu = stages.find(({ name }) => name === 'worker-gpu');
+    const cuda = `cuda${/^nvidia\/cuda:(\d+)\./.exec(gpu?.base ?? '')?.[1]}`;
+    expect(metadata.requirements['linux/x64']).toContain(cuda);
+    const [fetch, remove] = stages.find(({ name }) => name === 'cuda')?.instructions[0]?.text.split(/\s*&&\s*/) ?? [];
+    expect(fetch?.replaceAll('\\\n', '')).toMatch(
+      new RegExp(`^ONNXRUNTIME_NODE_INSTALL=${cuda} node ${folder}/script/install\\.js\\s*$`),
+    );
+    const fetched = Object.keys(metadata.manifests[`linux/x64:${cuda}`] ?? {}).map((file) => {
+      return join(folder, 'bin/napi-v6/linux/x64', file);
+    });
+    // Beside what the npm package holds: onnxruntime looks for them there.
+    const libraries = [...new Set(fetched.map((file) => dirname(file)))];
+    expect(libraries).toHaveLength(1);
+    expect(existsSync(join(ROOT, libraries[0] ?? '', 'libonnxruntime.so.1'))).toBe(true);
+    expect(fetched).toContain(`${libraries[0]}/libonnxruntime_providers_cuda.so`);
+    expect(fetched).toContain(remove?.replace(/^rm /, '').trim());
+  });
+
+  it('takes Node and the program of the GPU image from the stage that has CUDA’s library', () => {
+    const { instructions } = stages.find(({ name }) => name === 'worker-gpu') ?? { instructions: [] };
+    const copies = instructions.filter(({ keyword }) => keyword === 'COPY');
+    expect(copies.map(({ flags, words }) => [...flags, ...words].join(' '))).toEqual([
+      '--from=cuda /usr/local/bin/node /usr/local/bin/',
+      '--from=cuda /app /app',
+    ]);
+    expect(imageEnvironment(stages, 'worker-gpu')).toMatchObject({ AMALGAM_LANES: 'gpu', AMALGAM_DEVICE: 'cuda' });
+  });
+
   it('says the version of the package', () => {
-    expect(readText(DOCKERFILE)).toContain(`org.opencontainers.image.version="${VERSION}"`);
+    const versions = readText(DOCKERFILE).match(/(?<=org\.opencontainers\.image\.version=")[^"]*/g);
+    expect(versions).toEqual([VERSION, VERSION]);
   });
 });
 
@@ -123,7 +175,7 @@ describe('docker-compose.yml', () => {
   const ours = services.filter(([, { build }]) => build !== undefined);
 
   it('builds targets that the Dockerfile has, and names the images by version', () => {
-    expect(ours.map(([name]) => name).sort()).toEqual(['api', 'bucket', 'worker']);
+    expect(ours.map(([name]) => name).sort()).toEqual(['api', 'bucket', 'worker', 'worker-gpu']);
     for (const [name, { build, image }] of ours) {
       expect(build?.context, name).toBe('.');
       expect(build?.dockerfile, name).toBe(DOCKERFILE);
@@ -146,8 +198,7 @@ describe('docker-compose.yml', () => {
         Object.keys(given).filter((key) => !settings().has(key)),
         name,
       ).toEqual([]);
-      const strings = Object.fromEntries(Object.entries(given).map(([key, value]) => [key, String(value ?? '')]));
-      const config = loadConfig({ ...imageEnvironment(stages, build?.target ?? ''), ...strings });
+      const config = loadConfig({ ...imageEnvironment(stages, build?.target ?? ''), ...strings(given) });
       expect(config.host).toBe('0.0.0.0');
       expect(config.databaseUrl).toBe(`postgresql://amalgam:${env['POSTGRES_PASSWORD']}@postgres:5432/amalgam`);
       expect(config.redisUrl).toBe(`redis://:${env['REDIS_PASSWORD']}@redis:6379`);
@@ -212,6 +263,26 @@ describe('docker-compose.yml', () => {
     for (const port of ports) expect(port).toMatch(/^127\.0\.0\.1:\d+:\d+$/);
   });
 
+  it('asks for a GPU only in the service that is started when it is asked for', () => {
+    const optional = services.filter(([, { profiles }]) => profiles !== undefined);
+    expect(optional.map(([name, { profiles }]) => [name, profiles])).toEqual([['worker-gpu', ['gpu']]]);
+    const devices = services.map(([name, { deploy }]) => [name, deploy?.resources?.reservations?.devices]);
+    expect(devices.filter(([, wanted]) => wanted !== undefined)).toEqual([
+      ['worker-gpu', [{ driver: 'nvidia', count: 1, capabilities: ['gpu'] }]],
+    ]);
+  });
+
+  it('has every lane taken, with GPU workers and without', () => {
+    const lanes = (name: string, given: Record<string, string>) => {
+      const filled = readCompose({ ...env, ...given }).services[name];
+      const image = imageEnvironment(stages, filled?.build?.target ?? '');
+      return loadConfig({ AMALGAM_HOME: scratch, ...image, ...strings(filled?.environment) }).worker.lanes;
+    };
+    expect(lanes('worker', {})).toEqual(['cpu', 'gpu', 'delivery']);
+    expect(lanes('worker', { WORKER_LANES: 'cpu,delivery' })).toEqual(['cpu', 'delivery']);
+    expect(lanes('worker-gpu', {})).toEqual(['gpu']);
+  });
+
   it('publishes no database, queue or their network', () => {
     for (const name of ['postgres', 'redis']) {
       expect(compose.services[name]?.ports).toBeUndefined();
@@ -229,10 +300,12 @@ describe('docker-compose.yml', () => {
   });
 
   it('gives workers more time to stop than they take, and Redis what BullMQ asks for', () => {
-    const worker = compose.services['worker'];
-    const grace = Number(worker?.environment?.['AMALGAM_GRACE_MS']);
-    // 30 s is what the worker itself allows for handing back, after which it ends anyway.
-    expect(Number.parseInt(worker?.stop_grace_period ?? '0', 10) * 1000).toBeGreaterThanOrEqual(grace + 30_000);
+    for (const name of ['worker', 'worker-gpu']) {
+      const worker = compose.services[name];
+      const grace = Number(worker?.environment?.['AMALGAM_GRACE_MS']);
+      // 30 s is what the worker itself allows for handing back, after which it ends anyway.
+      expect(Number.parseInt(worker?.stop_grace_period ?? '0', 10) * 1000).toBeGreaterThanOrEqual(grace + 30_000);
+    }
     const redis = compose.services['redis']?.command?.join(' ');
     expect(redis).toContain('--appendonly yes');
     expect(redis).toContain('--maxmemory-policy noeviction');

@@ -14,7 +14,14 @@ export interface Service {
   depends_on?: Record<string, { condition: string }>;
   stop_grace_period?: string;
   read_only?: boolean;
-  deploy?: { replicas?: string; resources?: { limits?: Record<string, string> } };
+  profiles?: string[];
+  deploy?: {
+    replicas?: string;
+    resources?: {
+      limits?: Record<string, string>;
+      reservations?: { devices?: { driver?: string; count?: number; capabilities?: string[] }[] };
+    };
+  };
 }
 
 export interface Compose {
