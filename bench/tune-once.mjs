@@ -1,12 +1,58 @@
 // One measured run in a process of its own, so that its peak memory is its own: node tune-once.mjs '{"kind":"forward",…}'
 // Prints a line of JSON per step, {"seconds", "loss"}, and a last one, {"setup", "rss"}, as tune_torch.py does.
-import { join } from 'node:path';
-import { fileSource, readHeader } from '@amalgam/tensors';
+import { basename, join } from 'node:path';
+import { describeCheckpoint, fileSource, localFileFolder, readHeader } from '@amalgam/tensors';
 
 const BATCH = 16;
 const started = performance.now();
 const { kind, ...job } = JSON.parse(process.argv[2]);
-await { forward }[kind](job);
+await { tune, forward }[kind](job);
+
+/** A tuning as a merge runs it, without the merge at its end. Memory is that of both processes. */
+async function tune({ dir, tasks, work, steps, threads }) {
+  const { planMerge } = await import('@amalgam/engine');
+  const { tuneMerge } = await import('@amalgam/tuning');
+  const path = (name) => join(dir, name);
+  const files = ['base', ...tasks].map((name) => path(`${name}.safetensors`));
+  const [base, ...models] = await Promise.all(files.map(describe));
+  const recipe = {
+    method: 'adamerging',
+    base: base.reference,
+    models: models.map(({ reference }) => ({ model: reference })),
+    parameters: { steps, batch_size: BATCH, sampling: 'sequential' },
+    tasks: tasks.map((name, i) => ({
+      name,
+      model: models[i].reference,
+      graph: path(`${name}.onnx`),
+      data: path(`${name}.unlabeled.safetensors`),
+    })),
+  };
+  const plan = planMerge(recipe, { base, models }, { threads });
+  let setup = 0;
+  let last = performance.now();
+  const { report: made } = await tuneMerge({
+    plan,
+    tasks: recipe.tasks.map((task) => ({ ...task, files })),
+    directory: work,
+    threads,
+    onReady: () => {
+      last = performance.now();
+      setup = (last - started) / 1000;
+    },
+    onStep: ({ loss }) => {
+      const now = performance.now();
+      report({ seconds: (now - last) / 1000, loss });
+      last = now;
+    },
+  });
+  const rss = process.resourceUsage().maxRSS * 1024 + made.peak_rss_bytes;
+  report({ setup, rss, vectorBytes: made.task_vector_bytes });
+}
+
+async function describe(file) {
+  const checkpoint = await describeCheckpoint(localFileFolder(file));
+  return { reference: file, identity: file, name: basename(file, '.safetensors'), checkpoint };
+}
 
 /** The forward pass of all tasks: forward.onnx in `graphs`, images in `dir`. */
 async function forward({ dir, tasks, graphs, steps, threads, extra }) {
