@@ -1,4 +1,5 @@
-import { checkpointPrefix } from '@amalgam/runtime';
+import { ASSET_KINDS } from '@amalgam/contracts';
+import { assetPrefix } from '@amalgam/runtime';
 import type { WorkerContext } from './context.js';
 import { Loop } from './loop.js';
 import { OrphanSweep } from './orphans.js';
@@ -109,7 +110,11 @@ async function someDispatch(jobs: string[], waits: (job: string) => Promise<bool
 }
 
 async function removeExpiredUploads({ parts: { database, store } }: WorkerContext): Promise<number> {
-  const rows = await database.checkpoints.expirePending();
-  for (const { id, storePrefix } of rows) await store.deletePrefix(storePrefix ?? checkpointPrefix(id));
-  return rows.length;
+  let count = 0;
+  for (const kind of ASSET_KINDS) {
+    const rows = await database.assets(kind).expirePending();
+    for (const { id, storePrefix } of rows) await store.deletePrefix(storePrefix ?? assetPrefix(kind, id));
+    count += rows.length;
+  }
+  return count;
 }

@@ -1,10 +1,11 @@
 import type {
   ApiKey,
   AssetFile,
+  AssetKind,
+  AssetResources,
   AssetState,
-  Checkpoint,
   CreateApiKey,
-  CreateCheckpoint,
+  CreateAsset,
   CreateMerge,
   Delivery,
   List,
@@ -21,9 +22,9 @@ import type {
 import { type DownloadOptions, downloadBytes, downloadFile } from './download.js';
 import { type EventOptions, followEvents } from './events.js';
 import { type ClientOptions, type Query, type RequestOptions, Transport } from './transport.js';
-import { type UploadOptions, uploadCheckpoint } from './upload.js';
+import { type UploadOptions, uploadAsset } from './upload.js';
 
-export interface CheckpointQuery {
+export interface AssetQuery {
   state?: AssetState;
   name?: string;
   metadata?: Record<string, string>;
@@ -66,18 +67,25 @@ export function createClient(options: ClientOptions) {
   const pages = <T>(path: string, query: object = {}) => allPages<T>(transport, path, query as Query);
   const downloads = (kind: string) => makeDownload(transport, kind);
 
+  const assets = <K extends AssetKind>(plural: string) => {
+    const path = `/v1/${plural}`;
+    return {
+      /** Registers a URI, or begins an upload by hand. */
+      create: (body: CreateAsset, more?: Abortable) => post<AssetResources[K]>(path, body, more),
+      /** Begins an upload, sends every file, and completes it. */
+      upload: (upload: UploadOptions) => uploadAsset<AssetResources[K]>(transport, path, upload),
+      complete: (id: string, more?: Abortable) => post<AssetResources[K]>(`${path}/${id}/complete`, undefined, more),
+      get: (id: string, more?: Abortable) => get<AssetResources[K]>(`${path}/${id}`, more),
+      list: (query?: AssetQuery) => pages<AssetResources[K]>(path, query),
+      /** Into a file, or as bytes when none is named. */
+      download: downloads(plural),
+      delete: (id: string, more?: Abortable) => remove(`${path}/${id}`, more),
+    };
+  };
+
   const checkpoints = {
-    /** Registers a URI, or begins an upload by hand. */
-    create: (body: CreateCheckpoint, more?: Abortable) => post<Checkpoint>('/v1/checkpoints', body, more),
-    /** Begins an upload, sends every file, and completes it. */
-    upload: (upload: UploadOptions) => uploadCheckpoint(transport, upload),
-    complete: (id: string, more?: Abortable) => post<Checkpoint>(`/v1/checkpoints/${id}/complete`, undefined, more),
-    get: (id: string, more?: Abortable) => get<Checkpoint>(`/v1/checkpoints/${id}`, more),
-    list: (query?: CheckpointQuery) => pages<Checkpoint>('/v1/checkpoints', query),
+    ...assets<'checkpoint'>('checkpoints'),
     tensors: (id: string, query?: { q?: string }) => pages<TensorInfo>(`/v1/checkpoints/${id}/tensors`, query),
-    /** Into a file, or as bytes when none is named. */
-    download: downloads('checkpoints'),
-    delete: (id: string, more?: Abortable) => remove(`/v1/checkpoints/${id}`, more),
   };
 
   const merges = {
@@ -107,6 +115,8 @@ export function createClient(options: ClientOptions) {
 
   return {
     checkpoints,
+    graphs: assets<'graph'>('graphs'),
+    datasets: assets<'dataset'>('datasets'),
     merges,
     methods: {
       list: (more?: Abortable) => get<List<Method>>('/v1/methods', more).then(({ data }) => data),

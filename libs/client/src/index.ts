@@ -1,5 +1,5 @@
 export {
-  type CheckpointQuery,
+  type AssetQuery,
   type Client,
   createClient,
   type Download,
@@ -11,3 +11,4 @@ export type { EventOptions } from './events.js';
 export { type Frame, readFrames } from './sse.js';
 export { ApiError, type ClientOptions } from './transport.js';
 export type { UploadFile, UploadOptions } from './upload.js';
+export { uploadFiles } from './upload-files.js';

@@ -1,4 +1,4 @@
-import { AmalgamError, type Checkpoint } from '@amalgam/contracts';
+import { AmalgamError, type UploadTarget } from '@amalgam/contracts';
 import type { Body, Transport } from './transport.js';
 
 /** A file to upload: bytes in memory, or a path of this machine. */
@@ -15,12 +15,21 @@ export interface UploadOptions {
   onProgress?(done: number, total: number): void;
 }
 
-/** Begins an upload, sends every file to its link, and completes it. */
-export async function uploadCheckpoint(transport: Transport, options: UploadOptions): Promise<Checkpoint> {
+interface Asset {
+  id: string;
+  uploads?: UploadTarget[];
+}
+
+/** Begins an upload at `url`, `/v1/checkpoints` say, sends every file to its link, and completes it. */
+export async function uploadAsset<T extends Asset>(
+  transport: Transport,
+  url: string,
+  options: UploadOptions,
+): Promise<T> {
   const { files, name, metadata, signal, concurrency = 4, onProgress } = options;
   const sized = await Promise.all(files.map(async (file) => ({ file, bytes: await sizeOf(file) })));
   const total = sized.reduce((sum, { bytes }) => sum + bytes, 0);
-  const begun = await transport.json<Checkpoint>('POST', '/v1/checkpoints', {
+  const begun = await transport.json<T>('POST', url, {
     body: {
       name,
       metadata,
@@ -34,15 +43,15 @@ export async function uploadCheckpoint(transport: Transport, options: UploadOpti
   const work = sized.values();
   const worker = async () => {
     for (const { file, bytes } of work) {
-      const url = links.get(file.path);
-      if (url === undefined) throw new AmalgamError('internal', `the service gave no link for ${file.path}`);
-      await transport.put(url, bytes, () => bodyOf(file), signal);
+      const link = links.get(file.path);
+      if (link === undefined) throw new AmalgamError('internal', `the service gave no link for ${file.path}`);
+      await transport.put(link, bytes, () => bodyOf(file), signal);
       done += bytes;
       onProgress?.(done, total);
     }
   };
   await Promise.all(Array.from({ length: Math.max(1, concurrency) }, worker));
-  return transport.json<Checkpoint>('POST', `/v1/checkpoints/${begun.id}/complete`, { signal });
+  return transport.json<T>('POST', `${url}/${begun.id}/complete`, { signal });
 }
 
 async function sizeOf(file: UploadFile): Promise<number> {

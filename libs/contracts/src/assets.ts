@@ -41,6 +41,7 @@ export const UploadTarget = Type.Object({
   url: Type.String(),
   expires_at: Time,
 });
+export type UploadTarget = Static<typeof UploadTarget>;
 
 /** An asset's resource: what all kinds have, around what only this one has. */
 function asset<K extends AssetKind, S extends string, T extends TProperties>(kind: K, sources: S[], own: T) {

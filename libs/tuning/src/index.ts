@@ -1,4 +1,5 @@
 export { checkTask, type TaskCheck, type TaskCheckOptions } from './check-task.js';
+export { checkTaskData, type DescribedTask } from './check-task-data.js';
 export {
   type ChosenProvider,
   chooseProvider,

@@ -14,11 +14,16 @@ const RECIPE_ERRORS = [
   'unknown_method',
   'not_found',
   'checkpoint_not_ready',
+  'graph_not_ready',
+  'dataset_not_ready',
   'duplicate_model',
   'invalid_checkpoint',
   'tensor_missing',
   'shape_mismatch',
   'dtype_unsupported',
+  'invalid_graph',
+  'unsupported_graph',
+  'invalid_dataset',
   'memory_limit',
 ] as const;
 
@@ -139,7 +144,15 @@ export async function mergeRoutes(app: Api): Promise<void> {
         tags,
         summary: 'Queue a failed or canceled merge again; finished shards are reused',
         params: IdParams,
-        response: answers({ 202: Merge }, 'not_found', 'merge_not_finished', 'merge_finished', 'checkpoint_not_ready'),
+        response: answers(
+          { 202: Merge },
+          'not_found',
+          'merge_not_finished',
+          'merge_finished',
+          'checkpoint_not_ready',
+          'graph_not_ready',
+          'dataset_not_ready',
+        ),
       },
     },
     async (request, reply) => {

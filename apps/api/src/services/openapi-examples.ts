@@ -2,6 +2,10 @@ const MERGE = 'mrg_01K0000000000000000000000A';
 const BASE = 'ckpt_01K0000000000000000000000A';
 const MODELS = ['ckpt_01K0000000000000000000000B', 'ckpt_01K0000000000000000000000C'];
 
+const GRAPHS = ['graph_01K0000000000000000000000A', 'graph_01K0000000000000000000000B'];
+const UNLABELLED = ['data_01K0000000000000000000000A', 'data_01K0000000000000000000000B'];
+const LABELLED = ['data_01K0000000000000000000000C', 'data_01K0000000000000000000000D'];
+
 const recipe = {
   method: 'ties',
   base: BASE,
@@ -20,13 +24,34 @@ export const EXAMPLES: Record<string, unknown> = {
     ],
     metadata: { team: 'research' },
   },
+  CreateGraph: {
+    name: 'digits',
+    files: [
+      { path: 'digits.onnx', bytes: 68_404 },
+      { path: 'digits.onnx.data', bytes: 349_175_808 },
+    ],
+  },
+  CreateDataset: { name: 'digits, unlabelled', uri: 's3://pipeline/digits/unlabelled.npz' },
   CreateMerge: {
     name: 'math and code',
     recipe,
     webhook: { url: 'https://example.com/hooks/merges' },
     metadata: { pipeline: '118' },
   },
-  PlanMerge: { recipe },
+  PlanMerge: {
+    recipe: {
+      method: 'adamerging',
+      base: BASE,
+      models: MODELS.map((model) => ({ model })),
+      tasks: MODELS.map((model, i) => ({
+        name: i === 0 ? 'digits' : 'signs',
+        model,
+        graph: GRAPHS[i],
+        data: UNLABELLED[i],
+        evaluation: LABELLED[i],
+      })),
+    },
+  },
   CreateApiKey: { name: 'pipeline', scopes: ['read', 'write'] },
   Event: {
     object: 'event',

@@ -1,7 +1,8 @@
 import type { Plan, Recipe } from '@amalgam/contracts';
 import { describePlan, type MergePlan, planMerge } from '@amalgam/engine';
 import { resolveRecipe } from '@amalgam/methods';
-import { type Config, findInputs, type Parts, type RecipeInputs } from '@amalgam/runtime';
+import { type Config, findInputs, type Parts, type RecipeInputs, type TaskInput } from '@amalgam/runtime';
+import { checkTaskData, type DescribedTask } from '@amalgam/tuning';
 import { below } from './problem.js';
 
 export interface PlannedRecipe {
@@ -24,7 +25,17 @@ export async function planRecipe(
   const inputs = await findInputs(parts, projectId, recipe);
   const { memoryBytes, threads } = config.worker;
   const plan = inBody(() => planMerge(recipe, inputs, { memoryBytes, ...(threads === undefined ? {} : { threads }) }));
+  inBody(() => checkTaskData(inputs.tasks.map(describedTask), plan.tuning?.settings.batchSize ?? null));
   return { inputs, plan, resource: describePlan(plan) };
+}
+
+function describedTask({ task, graph, data, evaluation }: TaskInput): DescribedTask {
+  return {
+    task,
+    graph: graph.description,
+    data: data?.description ?? null,
+    evaluation: evaluation?.description ?? null,
+  };
 }
 
 function inBody<T>(check: () => T): T {

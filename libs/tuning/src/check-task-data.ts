@@ -1,0 +1,56 @@
+import { AmalgamError, type FieldError, quote, type RecipeTask } from '@amalgam/contracts';
+import { type GraphDescription, MINIMUM_OPSET } from '@amalgam/onnx';
+import type { DatasetDescription } from '@amalgam/tensors';
+import { checkTask } from './check-task.js';
+
+/** A recipe's task with the headers of what it names. */
+export interface DescribedTask {
+  task: RecipeTask;
+  graph: GraphDescription;
+  data: DatasetDescription | null;
+  evaluation: DatasetDescription | null;
+}
+
+/**
+ * Checks all tasks of a recipe from headers alone: for tuned methods, which feed `batch` rows at once, that each can be
+ * learned from; and that the result can be judged by each, with `evaluation` or else with `data`. `batch` is null for methods
+ * that learn nothing.
+ *
+ * @throws AmalgamError with every problem and its pointer into the recipe: `invalid_graph` or `invalid_dataset` when all are of
+ * that kind, `unsupported_graph` for an opset without gradients, else `invalid_recipe`.
+ */
+export function checkTaskData(tasks: readonly DescribedTask[], batch: number | null): void {
+  const old = batch === null ? [] : tasks.flatMap(tooOld);
+  if (old.length > 0) throw refusal('unsupported_graph', old);
+  const errors = new Map<string, FieldError>();
+  for (const [i, { task, graph, data, evaluation }] of tasks.entries()) {
+    const pointer = `/tasks/${i}`;
+    const checks = [];
+    if (batch !== null && data !== null) {
+      checks.push(checkTask(task, graph, data, { pointer, batch, labels: 'unused' }));
+    }
+    const judged = evaluation ?? data;
+    if (judged !== null) checks.push(checkTask(task, graph, judged, { pointer, batch: null, labels: 'optional' }));
+    // What is wrong with the graph is found with each dataset.
+    for (const error of checks.flatMap((check) => check.errors)) errors.set(`${error.pointer} ${error.detail}`, error);
+  }
+  const all = [...errors.values()];
+  if (all.length === 0) return;
+  const about = (fields: RegExp) => all.every(({ pointer }) => fields.test(pointer));
+  if (about(/\/graph$/)) throw refusal('invalid_graph', all);
+  throw refusal(about(/\/(data|evaluation)$/) ? 'invalid_dataset' : 'invalid_recipe', all);
+}
+
+function tooOld({ task, graph }: DescribedTask, i: number): FieldError[] {
+  if (graph.opset !== null && graph.opset >= MINIMUM_OPSET) return [];
+  const has = graph.opset === null ? 'does not import the standard operators' : `has opset ${graph.opset}`;
+  const detail = `task ${quote(task.name)}, graph ${quote(task.graph)}: it ${has}; learning needs opset ${MINIMUM_OPSET} or later`;
+  return [{ pointer: `/tasks/${i}/graph`, detail: `${detail} (opset_version of torch.onnx.export)` }];
+}
+
+function refusal(
+  code: 'invalid_graph' | 'invalid_dataset' | 'invalid_recipe' | 'unsupported_graph',
+  errors: FieldError[],
+): AmalgamError {
+  return new AmalgamError(code, errors.map(({ detail }) => detail).join('; '), { errors });
+}
