@@ -21,6 +21,7 @@ import { type Open, type Resolution, resolveUses } from './bind-resolve.js';
 import { type Binding, bindingOf } from './bind-types.js';
 import { type Use, usesOf } from './bind-uses.js';
 import type { StoredCheckpoint } from './stored.js';
+import { unfoldNorms } from './unfold.js';
 
 export interface Bound {
   /**
@@ -55,7 +56,7 @@ export async function bindGraph(
   identitiesToInitializers(copy);
 
   const contents = await matchContents(bindable(copy), checkpoints);
-  const unfolded: Binding[] = [];
+  const unfolded = await unfoldNorms(copy, contents, checkpoints);
 
   const open = await openInitializers(copy, contents, new Set(unfolded.map(({ initializer }) => initializer)));
   const done = new Map(unfolded.map(({ initializer, tensor }) => [initializer, tensor]));
