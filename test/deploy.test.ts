@@ -4,7 +4,7 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statS
 import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { validate } from 'dockerfile-utils';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -61,7 +61,7 @@ describe('Dockerfile', () => {
     const images = stages.filter(({ base }) => !stages.some(({ name }) => name === base)).map(({ base }) => base);
     const [node, cuda, ...others] = new Set(images);
     expect(node).toMatch(/^node:(2[2-9])\.\d+\.\d+-bookworm-slim$/);
-    expect(cuda).toMatch(/^nvidia\/cuda:12\.\d+\.\d+-cudnn-runtime-ubuntu24\.04$/);
+    expect(cuda).toMatch(/^nvidia\/cuda:1[23]\.\d+\.\d+-cudnn-runtime-ubuntu24\.04$/);
     expect(others).toEqual([]);
     expect(stages.filter(({ base }) => base === cuda).map(({ name }) => name)).toEqual(['worker-gpu']);
   });
@@ -120,27 +120,39 @@ describe('Dockerfile', () => {
     expect(context).toContain('deploy/healthcheck.mjs');
   });
 
-  it('fetches for GPUs what onnxruntime’s own script knows, for the CUDA of the image', () => {
+  describe('of the GPU image', () => {
     const folder = 'node_modules/onnxruntime-node';
-    const metadata = createRequire(import.meta.url)(
-      join(ROOT, folder, 'script/install-metadata.js'),
-    ) as InstallMetadata;
-    const gpu = stages.find(({ name }) => name === 'worker-gpu');
-    const cuda = `cuda${/^nvidia\/cuda:(\d+)\./.exec(gpu?.base ?? '')?.[1]}`;
-    expect(metadata.requirements['linux/x64']).toContain(cuda);
-    const [fetch, remove] = stages.find(({ name }) => name === 'cuda')?.instructions[0]?.text.split(/\s*&&\s*/) ?? [];
-    expect(fetch?.replaceAll('\\\n', '')).toMatch(
-      new RegExp(`^ONNXRUNTIME_NODE_INSTALL=${cuda} node ${folder}/script/install\\.js\\s*$`),
-    );
-    const fetched = Object.keys(metadata.manifests[`linux/x64:${cuda}`] ?? {}).map((file) => {
-      return join(folder, 'bin/napi-v6/linux/x64', file);
+    const libraries = `${folder}/bin/napi-v6/linux/x64`;
+
+    it('fetches what onnxruntime’s own script knows, to where onnxruntime looks', () => {
+      const script = join(ROOT, folder, 'script/install-metadata.js');
+      const { requirements, manifests } = createRequire(import.meta.url)(script) as InstallMetadata;
+      const [fetch] = stages.find(({ name }) => name === 'cuda')?.instructions ?? [];
+      const [, set = '', file = '', removed] =
+        /^ONNXRUNTIME_NODE_INSTALL=(\w+) node (\S+)\s.*&& rm (\S+)$/s.exec(fetch?.text ?? '') ?? [];
+      expect(file).toBe(`${folder}/script/install.js`);
+      expect(requirements['linux/x64']).toEqual([set]);
+      const fetched = Object.keys(manifests[`linux/x64:${set}`] ?? {}).map((name) => join(libraries, name));
+      expect(fetched).toContain(`${libraries}/libonnxruntime_providers_cuda.so`);
+      expect(fetched).toContain(removed);
+      expect(existsSync(join(ROOT, libraries, 'libonnxruntime.so.1'))).toBe(true);
     });
-    // Beside what the npm package holds: onnxruntime looks for them there.
-    const libraries = [...new Set(fetched.map((file) => dirname(file)))];
-    expect(libraries).toHaveLength(1);
-    expect(existsSync(join(ROOT, libraries[0] ?? '', 'libonnxruntime.so.1'))).toBe(true);
-    expect(fetched).toContain(`${libraries[0]}/libonnxruntime_providers_cuda.so`);
-    expect(fetched).toContain(remove?.replace(/^rm /, '').trim());
+
+    it.runIf(process.platform === 'linux' && process.arch === 'x64')('is not built when CUDA is another', async () => {
+      const check = inherited(stages, 'worker-gpu').find(({ text }) => text.includes('ldd'))?.text ?? '';
+      const app = join(scratch, 'app');
+      const build = () => run('sh', ['-c', check], { cwd: app });
+      await expect(build()).rejects.toThrow();
+      mkdirSync(join(app, libraries), { recursive: true });
+      const library = join(app, libraries, 'libonnxruntime_providers_cuda.so');
+      // Stands in for it: a library that needs one of onnxruntime's and some of the system's.
+      const bytes = readFileSync(join(ROOT, libraries, 'onnxruntime_binding.node'));
+      writeFileSync(library, bytes);
+      await build();
+      bytes.write('libcublas12.so', bytes.indexOf('libstdc++.so.6'), 'latin1');
+      writeFileSync(library, bytes);
+      await expect(build()).rejects.toMatchObject({ stdout: expect.stringMatching(/libcublas12\.so => not found/) });
+    });
   });
 
   it('takes Node and the program of the GPU image from the stage that has CUDA’s library', () => {

@@ -65,6 +65,15 @@ describe.skipIf(!WANTED)(WANTED ? NAME : `${NAME}: SKIPPED, AMALGAM_CHECK_IMAGE=
     await lives('worker', { AMALGAM_METRICS_PORT: String(await freePort()) });
   });
 
+  it('worker-gpu: says what is wrong where there is no GPU, and ends', async () => {
+    const env = { ...plainEnvironment(), ...imageEnvironment(stages, 'worker-gpu'), AMALGAM_HOME: join(root, 'home') };
+    const started = run(process.execPath, commandOf('worker-gpu'), {
+      cwd: app,
+      env: { ...env, DATABASE_URL: database.url, AMALGAM_METRICS_PORT: '' },
+    });
+    await expect(started).rejects.toMatchObject({ code: 1, stdout: expect.stringContaining('device_unavailable') });
+  });
+
   it('merge with the kernels and threads that they hold', async () => {
     const recipe = join(ROOT, 'examples/recipes/ties.yaml');
     await run(process.execPath, ['apps/cli/bin/amalgam.js', 'merge', recipe, '--out', join(root, 'merged')], {
@@ -133,9 +142,8 @@ async function lives(name: 'api' | 'worker', settings: Record<string, string>): 
     inherited(stages, name)
       .filter((one) => one.keyword === keyword)
       .at(-1);
-  const [, ...command] = last('CMD')?.words ?? [];
   const check = JSON.parse(last('HEALTHCHECK')?.text.replace(/^.*?CMD /, '') ?? '[]') as string[];
-  const child = spawn(process.execPath, command, { cwd: app, env, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, commandOf(name), { cwd: app, env, stdio: ['ignore', 'pipe', 'pipe'] });
   children.push(child);
   let output = '';
   for (const stream of [child.stdout, child.stderr]) {
@@ -155,6 +163,16 @@ async function lives(name: 'api' | 'worker', settings: Record<string, string>): 
   child.kill('SIGTERM');
   const [code] = await ended;
   expect(code, output).toBe(0);
+}
+
+/** What an image starts, after `node`. */
+function commandOf(name: string): string[] {
+  return (
+    inherited(stages, name)
+      .filter(({ keyword }) => keyword === 'CMD')
+      .at(-1)
+      ?.words.slice(1) ?? []
+  );
 }
 
 async function freePort(): Promise<number> {
