@@ -84,8 +84,9 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   const dispatcher = await startDispatcher(parts.database, parts.queue, log);
   const reconciler = startReconciler(context, options.graces);
   const work: Record<Lane, [JobHandler, ConsumeOptions]> = {
-    cpu: [jobs.handle, { concurrency: config.worker.concurrency }],
-    gpu: [jobs.handle, { concurrency: config.worker.gpuConcurrency }],
+    // What does not tune is merged in threads, whatever else the worker has.
+    cpu: [jobs.handleOn('cpu'), { concurrency: config.worker.concurrency }],
+    gpu: [jobs.handleOn(device.name), { concurrency: config.worker.gpuConcurrency }],
     delivery: [deliveryHandler(context, options.webhookSchedule), { concurrency: DELIVERIES_AT_ONCE }],
   };
   const consumers = await Promise.all(lanes.map((lane) => parts.queue.consume(lane, ...work[lane])));

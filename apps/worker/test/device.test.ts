@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { startTestDatabase, type TestDatabase } from '../../../test/support/postgres.js';
-import { Stack } from './stack.js';
+import { Stack, ZOO } from './stack.js';
 
 let server: TestDatabase;
 let stack: Stack | undefined;
@@ -35,6 +35,16 @@ describe('a worker', () => {
     await stack.startWorker();
     await stack.parts.queue.add('gpu', { id: 'of-no-merge', data: {} });
     await vi.waitFor(async () => expect(await stack?.parts.queue.has('gpu', 'of-no-merge')).toBe(false), 10_000);
+  });
+
+  it('tells of each attempt what it ran on', async () => {
+    stack = await Stack.open(server.url);
+    const base = await stack.register('base', `${ZOO}base.safetensors`);
+    const digits = await stack.register('digits', `${ZOO}digits.safetensors`);
+    await stack.startWorker();
+    const id = await stack.createMerge({ method: 'ties', base: base.id, models: [{ model: digits.id }] });
+    const merge = await stack.untilFinal(id);
+    expect(merge).toMatchObject({ state: 'succeeded', attempts: [{ device: 'cpu' }] });
   });
 
   it('leaves the gpu lane alone when its lanes do not have it, and tries no device then', async () => {

@@ -1,6 +1,6 @@
 import type { MergeState } from '@amalgam/contracts';
 import type { Claim } from '@amalgam/database';
-import type { JobHandler } from '@amalgam/queue';
+import type { JobHandler, QueueJob } from '@amalgam/queue';
 import type { Logger } from '@amalgam/telemetry';
 import type { WorkerContext } from '../context.js';
 import { Lease } from '../lease.js';
@@ -21,14 +21,19 @@ export class MergeJobs {
     this.#context = context;
   }
 
-  /** Consumes a merge lane. A job for which there is nothing to claim is done. */
-  readonly handle: JobHandler = async (job, signal) => {
+  /** Consumes a merge lane, whose attempts say that they ran on that device. */
+  handleOn(device: string): JobHandler {
+    return (job, signal) => this.#handle(job, signal, device);
+  }
+
+  /** A job for which there is nothing to claim is done. */
+  async #handle(job: QueueJob, signal: AbortSignal, device: string): Promise<void> {
     const mergeId = job.data['merge_id'];
     if (mergeId === undefined) return;
     const { config, parts, log, identity } = this.#context;
     const { staleMs, maxAttempts, heartbeatMs } = config.worker;
     const claim = await patiently(
-      () => parts.database.attempts.claim(mergeId, identity.id, { staleAfterMs: staleMs, maxAttempts }),
+      () => parts.database.attempts.claim(mergeId, identity.id, { staleAfterMs: staleMs, maxAttempts, device }),
       { signal: AbortSignal.any([signal, this.#stopping.signal]), log, what: 'claiming a merge' },
     );
     if (claim === null) return;
@@ -44,7 +49,7 @@ export class MergeJobs {
       this.#running.delete(mergeId);
       await lease.close();
     }
-  };
+  }
 
   /** Ids of the merges that run now. */
   running(): string[] {
