@@ -4,7 +4,7 @@ import { dtypeOfCode, isFloatDtype, type OnnxDtype } from './dtypes.js';
 import { externalReference } from './external.js';
 import type { Dimension, GraphProto, ModelProto, NodeProto, ValueInfoProto } from './model.js';
 import { bodiesOf } from './nested.js';
-import { isExternal, isStringTensor, tensorInfo } from './tensor.js';
+import { EXTERNAL, isStringTensor, tensorInfo } from './tensor.js';
 import { tensorsOf } from './visit.js';
 
 /** A tensor that a graph takes or gives. */
@@ -79,7 +79,7 @@ export function describeGraph(model: ModelProto, name = 'model'): GraphDescripti
 export function graphFiles(model: ModelProto, name = 'model'): GraphFile[] {
   const files = new Map<string, number>();
   for (const { tensor, place } of tensorsOf(model)) {
-    if (!isExternal(tensor) || tensor.externalData === undefined) continue;
+    if (tensor.dataLocation !== EXTERNAL) continue;
     const where = `${name}: ${place}`;
     const { location, offset, length = tensorInfo(tensor, where).byteLength } = externalReference(tensor, where);
     files.set(location, Math.max(files.get(location) ?? 0, offset + length));

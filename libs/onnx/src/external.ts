@@ -123,7 +123,7 @@ const READ_AT_ONCE = 2 ** 30;
  * A file that is opened for each read: models have thousands of external files, and nothing needs closing. A
  * file that is no longer the one it was at first is refused rather than read at the old offsets.
  */
-async function localSource(path: string, name: string): Promise<ByteSource> {
+export async function localSource(path: string, name: string): Promise<ByteSource> {
   const first = await stat(path).catch((error) => {
     throw fileError(name, error);
   });

@@ -10,6 +10,7 @@ export { Graph, type NewNode, type Shell } from './graph.js';
 export { type MergedGraphs, type MergePart, mergeGraphs } from './merge-graphs.js';
 export * from './model.js';
 export { bodiesOf, freeNames, readsOf } from './nested.js';
+export { type OutlineOptions, readOutline } from './outline.js';
 export { decodeModel, MAX_MODEL_BYTES, type ReadOptions, readModel } from './read.js';
 export { sameTensor } from './same-tensor.js';
 export { type KnownType, probeModel, shapesFrom, type ValueMetadata } from './shapes.js';

@@ -47,7 +47,8 @@ export function decodeModel(bytes: Uint8Array, name = 'model'): ModelProto {
   return decode(MODEL, bytes, name);
 }
 
-function refuseExternal(name: string): OpenExternal {
+/** For models that have no folder: external data is refused. */
+export function refuseExternal(name: string): OpenExternal {
   return (location) => {
     const rule = 'and the model was given as bytes without a folder';
     throw new AmalgamError('invalid_graph', `${name}: has weights in the file ${JSON.stringify(location)}, ${rule}`);
@@ -65,7 +66,7 @@ async function readWhole(path: string, name: string): Promise<Uint8Array> {
   }
 }
 
-function tooLarge(name: string, bytes: number): AmalgamError {
+export function tooLarge(name: string, bytes: number): AmalgamError {
   return new AmalgamError(
     'invalid_graph',
     `${name}: has ${bytes} bytes; an ONNX file holds at most ${MAX_MODEL_BYTES}: export the weights as external data`,

@@ -4,7 +4,8 @@ import { dtypeOfCode, ONNX_DTYPES, type OnnxDtype, packedBytes, STRING_CODE } fr
 import type { TensorProto } from './model.js';
 import type { NumberArray } from './number-list.js';
 
-const EXTERNAL = 1;
+/** `dataLocation` of a tensor whose bytes are in a file beside the model. */
+export const EXTERNAL = 1;
 
 export interface TensorInfo {
   dtype: OnnxDtype;
