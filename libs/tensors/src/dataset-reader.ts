@@ -18,12 +18,14 @@ export interface DatasetReader {
 
 /** One read call of the operating system takes less than 2 GiB. */
 const READ_AT_ONCE = 2 ** 30;
+/** A tensor this small is read once and kept: a step of tuning asks for a few rows here and there. */
+const KEEP_BYTES = 2 ** 24;
 /** Reads under way at once: more only wait for a thread. */
 const READS_AT_ONCE = 8;
 
 /**
- * Opens a dataset's file on this machine. Compressed members are inflated into memory now; the rest is read when
- * asked for. `names`: the tensors that are wanted; default all.
+ * Opens a dataset's file on this machine. Compressed members are inflated into memory now, and tensors of up to
+ * 16 MiB are read; larger ones are read when asked for. `names`: the tensors that are wanted; default all.
  *
  * Errors: `checkpoint_changed` when the file no longer has the size that was described; `invalid_dataset` for a
  * name that is not there and compressed members that are damaged; `storage_error` when the device fails.
@@ -76,11 +78,13 @@ async function openTensor(
 ): Promise<OpenTensor> {
   const [rows = 0] = tensor.shape;
   const rowBytes = tensor.bytes / rows;
-  if (tensor.compressed === null) {
+  if (tensor.compressed === null && tensor.bytes > KEEP_BYTES) {
     const read = (target: Uint8Array, offset: number) => readFully(file, target, tensor.begin + offset, label);
     return { rows, rowBytes, read };
   }
-  const elements = await inflateTensor(tensor, tensor.compressed, source);
+  const elements = new Uint8Array(tensor.bytes);
+  if (tensor.compressed === null) await readFully(file, elements, tensor.begin, label);
+  else await inflateTensor(tensor, tensor.compressed, source, elements);
   return {
     rows,
     rowBytes,
@@ -88,15 +92,15 @@ async function openTensor(
   };
 }
 
-/** The elements of a compressed tensor, without the header before them. */
+/** Fills `elements` with those of a compressed tensor, without the header before them. */
 async function inflateTensor(
   tensor: DatasetTensor,
   compressed: NonNullable<DatasetTensor['compressed']>,
   source: ByteSource,
-): Promise<Uint8Array> {
+  elements: Uint8Array,
+): Promise<void> {
   const fail = (problem: string): AmalgamError =>
     new AmalgamError('invalid_dataset', `${source.name}: tensor ${quote(tensor.name)}: ${problem}`);
-  const elements = new Uint8Array(tensor.bytes);
   const whole = tensor.begin + tensor.bytes;
   let at = 0;
   let checksum = 0;
@@ -111,7 +115,6 @@ async function inflateTensor(
   });
   if (at < whole) throw fail(`inflates to ${at} bytes, not the ${whole} that it is said to have`);
   if (checksum !== compressed.crc32) throw fail('its checksum (CRC-32) is wrong: the file is damaged');
-  return elements;
 }
 
 function readerOf(

@@ -1,4 +1,4 @@
-import { appendFile, writeFile } from 'node:fs/promises';
+import { appendFile, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { deflateRawSync } from 'node:zlib';
@@ -80,6 +80,25 @@ describe('rows of a dataset', () => {
     const data = new Uint8Array(Float32Array.of(1, 2, 3, 4, 5, 6).buffer);
     const reader = await opened('d.safetensors', encodeSafetensors([{ name: 'x', dtype: 'F32', shape: [3, 2], data }]));
     expect(floats(await reader.gather('x', [2, 0]))).toEqual([5, 6, 1, 2]);
+    await reader.close();
+  });
+
+  it('are read from the file when the tensor is large', async () => {
+    const values = Float32Array.from({ length: 5 * 2 ** 20 }, (_, i) => i);
+    const data = new Uint8Array(values.buffer);
+    const bytes = encodeSafetensors([{ name: 'x', dtype: 'F32', shape: [2 ** 20, 5], data }]);
+    const path = join(await makeFolder(), 'd.safetensors');
+    await writeFile(path, bytes);
+    const reader = await openDataset(path, await describeDataset(localFileFolder(path)));
+    expect(floats(await reader.gather('x', [2 ** 20 - 1, 7, 8, 0]))).toEqual(
+      [2 ** 20 - 1, 7, 8, 0].flatMap((row) => [0, 1, 2, 3, 4].map((column) => 5 * row + column)),
+    );
+    await truncate(path, 1000);
+    await expectError(
+      () => reader.rows('x', 9, 1000),
+      'checkpoint_changed',
+      'the file became shorter while it was read',
+    );
     await reader.close();
   });
 
