@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Client, createClient } from '@amalgam/client';
+import { type Client, createClient, uploadFiles } from '@amalgam/client';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { npz, storeExternal, zoo } from './support/data.js';
 import { claim, REPORT, succeed, useWorld, weights } from './support/world.js';
 
 describe('the client', () => {
@@ -75,6 +76,28 @@ describe('the client', () => {
     expect((await client.merges.cancel(id)).state).toBe('canceled');
     expect((await client.merges.waitFor(id)).state).toBe('canceled');
     expect((await client.merges.retry(id)).state).toBe('queued');
+  });
+
+  it('uploads and registers graphs and datasets, and reads, lists and deletes them', async () => {
+    const graphs = await uploadFiles(zoo('digits.onnx'));
+    expect(graphs.map(({ path }) => path)).toEqual(['digits.onnx']);
+    const graph = await client.graphs.upload({ name: 'g', files: graphs });
+    expect(graph).toMatchObject({ object: 'graph', state: 'ready', opset: 20, file: 'digits.onnx' });
+    const { uri, folder } = await storeExternal(world, 'by-client');
+    expect((await client.graphs.create({ uri })).files).toHaveLength(2);
+    const external = await client.graphs.upload({ files: await uploadFiles(folder) });
+    expect(external.files.map(({ path }) => path)).toEqual(['digits.onnx', 'digits.onnx.data']);
+
+    const dataset = await client.datasets.upload({ files: [{ path: 'x.npz', bytes: npz('x', [4, 2]) }] });
+    expect(dataset).toMatchObject({ object: 'dataset', state: 'ready', rows: 4, format: 'npz' });
+    expect(await client.datasets.get(dataset.id)).toEqual(dataset);
+    expect(Buffer.from(await client.datasets.download(dataset.id, 'x.npz')).equals(npz('x', [4, 2]))).toBe(true);
+    const names: string[] = [];
+    for await (const { name } of client.graphs.list({ state: 'ready' })) names.push(name);
+    expect(names).toEqual([external.id, 'by-client', 'g']);
+    await client.datasets.delete(dataset.id);
+    await expect(client.datasets.get(dataset.id)).rejects.toMatchObject({ code: 'not_found' });
+    await expect(uploadFiles(join(folder, 'nothing'))).rejects.toMatchObject({ code: 'not_found' });
   });
 
   it('turns problems into errors, and leaves no half download', async () => {

@@ -1,6 +1,6 @@
-import type { Recipe } from '@amalgam/contracts';
+import { ASSET_KINDS, type Recipe } from '@amalgam/contracts';
 import { newId } from '@amalgam/database';
-import { checkpointPrefix } from '@amalgam/runtime';
+import { assetPrefix } from '@amalgam/runtime';
 import { newSecret } from '@amalgam/webhooks';
 import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest';
 import { startTestDatabase, type TestDatabase } from '../../../test/support/postgres.js';
@@ -108,23 +108,25 @@ it('objects that no result names go, after a grace; those of results and of othe
 
 it('uploads that were not completed go with what came of them; workers that vanished are forgotten', async () => {
   const { database, store } = stack.parts;
-  const id = newId('checkpoint');
-  const storePrefix = checkpointPrefix(id);
-  const files = [{ path: 'model.safetensors', bytes: 1 }];
+  const files = [{ path: 'a.bin', bytes: 1 }];
   const expiresAt = new Date(Date.now() - 1000);
-  await database.checkpoints.createUpload(stack.projectId, { id, name: 'half', storePrefix, files, expiresAt });
-  await store.put(`${storePrefix}/model.safetensors`, 'x');
+  const uploads = ASSET_KINDS.map((kind) => ({ kind, id: newId(kind) }));
+  for (const { kind, id } of uploads) {
+    const storePrefix = assetPrefix(kind, id);
+    await database.assets(kind).createUpload(stack.projectId, { id, name: 'half', storePrefix, files, expiresAt });
+    await store.put(`${storePrefix}/a.bin`, 'x');
+  }
   const gone = { id: 'wrk_gone', hostname: 'h', pid: 1, device: 'cpu', version: '0' };
   await database.workers.heartbeat({ ...gone, lanes: ['cpu'], running: [] });
   await database.prisma.$executeRaw`UPDATE workers SET heartbeat_at = now() - interval '1 day' WHERE id = 'wrk_gone'`;
 
   worker = await stack.startWorker({ graces: GRACES });
   await vi.waitFor(async () => {
-    expect(await stack.keys(`${storePrefix}/`)).toEqual([]);
+    for (const { kind, id } of uploads) expect(await stack.keys(`${assetPrefix(kind, id)}/`)).toEqual([]);
     const rows = await database.workers.listAlive(10 * 24 * 3_600_000);
     expect(rows).toMatchObject([{ id: worker?.id, lanes: ['cpu', 'gpu', 'delivery'], device: 'cpu' }]);
   }, 5_000);
-  expect(await database.checkpoints.get(stack.projectId, id)).toBeNull();
+  for (const { kind, id } of uploads) expect(await database.assets(kind).get(stack.projectId, id)).toBeNull();
 });
 
 it('a step that fails does not keep the others from running', async () => {

@@ -40,6 +40,20 @@ describe('claim', () => {
     });
   });
 
+  it('tells what the worker computes on, when it says so', async () => {
+    const { id } = await makeMerge(world);
+    const first = await world.db.attempts.claim(id, 'w1', { ...STALE, device: 'cpu: 8 threads' });
+    expect((await shown(id)).attempts).toMatchObject([{ device: 'cpu: 8 threads' }]);
+    await world.db.attempts.release(first?.attemptId ?? '');
+    await claim(id);
+    expect((await shown(id)).attempts).toMatchObject([{ device: 'cpu: 8 threads' }, { device: null }]);
+    const events = await world.db.events.listAfter(world.projectId, id, 0, 10);
+    expect(events.filter(({ type }) => type === 'merge.started').map(({ data }) => data)).toEqual([
+      { attempt: 1, worker: 'w1', device: 'cpu: 8 threads' },
+      { attempt: 2, worker: 'w1' },
+    ]);
+  });
+
   it('has one winner among 20', async () => {
     const { id } = await makeMerge(world);
     const claims = await Promise.all(range(20).map((at) => world.db.attempts.claim(id, `w${at}`, STALE)));
@@ -107,6 +121,31 @@ describe('progress', () => {
       ['publishing', 4, 1],
       ['publishing', 5, 1],
     ]);
+  });
+
+  it('keeps the last news of the tuning, and sends as few events as ever', async () => {
+    const { id } = await makeMerge(world);
+    const { attemptId } = await claim(id);
+    const tuning = (step: number) => ({ step, steps: 3, loss: 2 / step, losses: [1 / step, 1 / step] });
+    const told = (step: number) =>
+      world.db.attempts.progress(attemptId, { stage: 'tuning', bytesDone: 0, bytesTotal: 0, tuning: tuning(step) });
+    for (const step of [1, 2, 3]) await told(step);
+    expect((await shown(id)).progress.tuning).toEqual(tuning(3));
+    await world.db.attempts.progress(attemptId, { stage: 'merging', bytesDone: 1, bytesTotal: 9 });
+    expect((await shown(id)).progress).toEqual({
+      stage: 'merging',
+      bytes_done: 1,
+      bytes_total: 9,
+      tuning: tuning(3),
+    });
+    const events = await world.db.events.listAfter(world.projectId, id, 2);
+    expect(events.map(({ data }) => [data['stage'], data['tuning']])).toEqual([
+      ['tuning', tuning(1)],
+      ['merging', undefined],
+    ]);
+    await silence(world, attemptId);
+    await claim(id, 'w2');
+    expect((await shown(id)).progress.tuning).toBeUndefined();
   });
 
   it('numbers events without holes when 20 write at the same time', async () => {

@@ -41,6 +41,14 @@ describe('the OpenAPI document', () => {
         'POST /v1/checkpoints/{id}/complete',
         'GET /v1/checkpoints/{id}/tensors',
         'GET /v1/checkpoints/{id}/files/{path}',
+        ...['graphs', 'datasets'].flatMap((plural) => [
+          `GET /v1/${plural}`,
+          `POST /v1/${plural}`,
+          `GET /v1/${plural}/{id}`,
+          `DELETE /v1/${plural}/{id}`,
+          `POST /v1/${plural}/{id}/complete`,
+          `GET /v1/${plural}/{id}/files/{path}`,
+        ]),
         'GET /v1/merges',
         'POST /v1/merges',
         'POST /v1/merges/plan',
@@ -96,7 +104,18 @@ describe('the OpenAPI document', () => {
     for (const name of references) expect(Object.keys(document.components.schemas)).toContain(name);
     expect(document.components.securitySchemes).toMatchObject({ key: { type: 'http', scheme: 'bearer' } });
     expect(Object.keys(document.components.schemas)).toEqual(
-      expect.arrayContaining(['Checkpoint', 'CreateMerge', 'Merge', 'Plan', 'Report', 'Problem', 'Event', 'Method']),
+      expect.arrayContaining([
+        'Checkpoint',
+        'Graph',
+        'Dataset',
+        'CreateMerge',
+        'Merge',
+        'Plan',
+        'Report',
+        'Problem',
+        'Event',
+        'Method',
+      ]),
     );
   });
 
@@ -116,7 +135,9 @@ describe('the OpenAPI document', () => {
     expect(filter?.style).toBe('deepObject');
     const events = paths['/v1/merges/{id}/events']!['get']!;
     expect(Object.keys(events.responses['200']!.content!)).toEqual(['application/json', 'text/event-stream']);
-    expect(components.schemas['CreateMerge']!['examples']).toHaveLength(1);
+    for (const title of ['CreateCheckpoint', 'CreateGraph', 'CreateDataset', 'CreateMerge', 'PlanMerge']) {
+      expect(components.schemas[title]!['examples'], title).toHaveLength(1);
+    }
   });
 
   it('has a page that loads nothing from elsewhere', async () => {
