@@ -1,4 +1,4 @@
-import type { LaneStatus } from '@amalgam/contracts';
+import type { QueueStatus } from '@amalgam/contracts';
 import { describe, expect, it } from 'vitest';
 import { useWorld } from '../support/world.js';
 
@@ -59,7 +59,7 @@ describe('health', () => {
   });
 
   it('warns of jobs that no living worker takes', async () => {
-    const lanes = async () => (await world.call('GET', '/v1/queue')).body['lanes'] as LaneStatus[];
+    const lanes = async () => (await world.call<QueueStatus>('GET', '/v1/queue')).body.lanes;
     await world.parts.queue.add('gpu', { id: 'tuning', data: {} });
     const [cpu, gpu] = await lanes();
     expect(cpu).toEqual({ lane: 'cpu', waiting: 0, delayed: 0, active: 0, failed: 0, workers: 1 });
