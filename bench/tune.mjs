@@ -91,16 +91,15 @@ async function measure({ title, steps: usual, make }, hasTorch) {
   print(title, sides);
 }
 
-const nodeOnce = (kind, job) => [process.execPath, [here('tune-once.mjs'), JSON.stringify({ kind, ...job })]];
+function nodeOnce(kind, job) {
+  return [process.execPath, [here('tune-once.mjs'), JSON.stringify({ kind, ...job })]];
+}
 
-const pythonOnce = (variant, { dir: folder, tasks, heads, steps, threads: count }) => [
-  python,
-  [
-    here('tune_torch.py'),
-    ...[folder, tasks.join(',')],
-    ...Object.entries({ heads, variant, steps, threads: count }).flatMap(([name, value]) => [`--${name}`, `${value}`]),
-  ],
-];
+function pythonOnce(variant, { dir: folder, tasks, heads, steps, threads: count }) {
+  const options = Object.entries({ heads, variant, steps, threads: count });
+  const flags = options.flatMap(([name, value]) => [`--${name}`, `${value}`]);
+  return [python, [here('tune_torch.py'), folder, tasks.join(','), ...flags]];
+}
 
 /** Reads the lines of one run: a step each, and a last one about the process. */
 async function run([command, args]) {
