@@ -1,14 +1,15 @@
 // One measured run in a process of its own, so that its peak memory is its own: node tune-once.mjs '{"kind":"forward",…}'
 // Prints a line of JSON per step, {"seconds", "loss"}, and a last one, {"setup", "rss"}, as tune_torch.py does.
+import { mkdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { describeCheckpoint, fileSource, localFileFolder, readHeader } from '@amalgam/tensors';
+import { describeCheckpoint, describeDataset, fileSource, localFileFolder, readHeader } from '@amalgam/tensors';
 
 const BATCH = 16;
 const started = performance.now();
 const { kind, ...job } = JSON.parse(process.argv[2]);
 await { tune, forward }[kind](job);
 
-/** A tuning as a merge runs it, without the merge at its end. Memory is that of both processes. */
+/** A tuning as a merge runs it, without the merge at its end, in `work`. Memory is that of this process and the one it forks. */
 async function tune({ dir, tasks, work, steps, threads }) {
   const { planMerge } = await import('@amalgam/engine');
   const { tuneMerge } = await import('@amalgam/tuning');
@@ -20,33 +21,39 @@ async function tune({ dir, tasks, work, steps, threads }) {
     base: base.reference,
     models: models.map(({ reference }) => ({ model: reference })),
     parameters: { steps, batch_size: BATCH, sampling: 'sequential' },
-    tasks: tasks.map((name, i) => ({
+    tasks: tasks.map((name, model) => ({
       name,
-      model: models[i].reference,
+      model: models[model].reference,
       graph: path(`${name}.onnx`),
       data: path(`${name}.unlabeled.safetensors`),
     })),
   };
   const plan = planMerge(recipe, { base, models }, { threads });
-  let setup = 0;
-  let last = performance.now();
-  const { report: made } = await tuneMerge({
-    plan,
-    tasks: recipe.tasks.map((task) => ({ ...task, files })),
-    directory: work,
+  mkdirSync(work, { recursive: true });
+  let firstEnded = 0;
+  let seconds = [];
+  const { report: made } = await tuneMerge(plan, {
+    tasks: await Promise.all(recipe.tasks.map(toJob)),
+    pathOf: (input) => plan.inputs[input].reference,
+    workDir: work,
+    provider: 'cpu',
     threads,
-    onReady: () => {
-      last = performance.now();
-      setup = (last - started) / 1000;
+    onStep: (step) => {
+      if (step === 1) firstEnded = performance.now();
     },
-    onStep: ({ loss }) => {
-      const now = performance.now();
-      report({ seconds: (now - last) / 1000, loss });
-      last = now;
+    onState: (state) => {
+      seconds = state.seconds;
     },
   });
-  const rss = process.resourceUsage().maxRSS * 1024 + made.peak_rss_bytes;
-  report({ setup, rss, vectorBytes: made.task_vector_bytes });
+  for (const [step, loss] of made.loss.entries()) report({ seconds: seconds[step], loss });
+  const { peak_rss_bytes: forked, task_vector_bytes: vectorBytes } = made.tuning;
+  const setup = (firstEnded - started) / 1000 - seconds[0];
+  report({ setup, rss: process.resourceUsage().maxRSS * 1024 + forked, vectorBytes });
+}
+
+async function toJob({ name, graph, data }, model) {
+  const description = await describeDataset(localFileFolder(data));
+  return { name, model, graph: { name, path: graph }, data: { name, path: data, description }, evaluation: null };
 }
 
 async function describe(file) {
