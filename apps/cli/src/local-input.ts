@@ -1,8 +1,17 @@
-import { realpath, stat } from 'node:fs/promises';
+import { readdir, realpath, stat } from 'node:fs/promises';
 import { basename, extname, join, resolve } from 'node:path';
-import { AmalgamError, type Recipe } from '@amalgam/contracts';
-import { type ModelInput, shortName } from '@amalgam/engine';
-import { describeCheckpoint, localFileFolder, localFolder, type ReadableFolder } from '@amalgam/tensors';
+import { AmalgamError, quoteList, type Recipe, type RecipeTask } from '@amalgam/contracts';
+import { type MergePlan, type ModelInput, shortName } from '@amalgam/engine';
+import { describeGraph, type GraphDescription, type ModelProto, readOutline } from '@amalgam/onnx';
+import {
+  type DatasetDescription,
+  describeCheckpoint,
+  describeDataset,
+  localFileFolder,
+  localFolder,
+  type ReadableFolder,
+} from '@amalgam/tensors';
+import { checkTaskData } from '@amalgam/tuning';
 
 /** A checkpoint on this machine: a folder, or one safetensors file. */
 export interface LocalInput extends ModelInput {
@@ -10,12 +19,31 @@ export interface LocalInput extends ModelInput {
   pathOf(file: string): string;
 }
 
+/** A graph on this machine: one .onnx file, beside which its external data lies. */
+export interface LocalGraph {
+  /** As the recipe names it. */
+  reference: string;
+  path: string;
+  description: GraphDescription;
+}
+
+/** A dataset on this machine: one .safetensors or .npz file. */
+export interface LocalDataset {
+  reference: string;
+  path: string;
+  description: DatasetDescription;
+}
+
+export interface LocalTask {
+  task: RecipeTask;
+  graph: LocalGraph;
+  data: LocalDataset | null;
+  evaluation: LocalDataset | null;
+}
+
 /** @throws AmalgamError `not_found`, `invalid_checkpoint`, `unsafe_format`, each naming the path */
 export async function openLocal(path: string, reference = path, name?: string): Promise<LocalInput> {
-  const real = await realpath(path).catch(() => {
-    throw new AmalgamError('not_found', `${reference}: there is no such file or folder`);
-  });
-  const isFile = (await stat(real)).isFile();
+  const { real, isFile } = await locate(path, reference);
   const folder = isFile ? localFileFolder(real, reference) : localFolder(real, reference);
   const checkpoint = await describeCheckpoint(folder);
   return {
@@ -28,11 +56,84 @@ export async function openLocal(path: string, reference = path, name?: string): 
   };
 }
 
-/** The inputs of a recipe from a file, whose references are paths. In the engine's order: base first. */
+/**
+ * One .onnx file, or a folder with one. The model comes along, its large weights unread.
+ *
+ * @throws AmalgamError `not_found`, `invalid_graph`, `unsupported_graph`, each naming the path
+ */
+export async function openLocalGraph(path: string, reference = path): Promise<LocalGraph & { model: ModelProto }> {
+  const { isFile } = await locate(path, reference);
+  // Not the real path: external data lies beside the name that was given.
+  const file = isFile ? resolve(path) : join(resolve(path), await onlyGraph(path, reference));
+  const model = await readOutline(file, { name: reference });
+  return { reference, path: file, description: describeGraph(model, reference), model };
+}
+
+/** @throws AmalgamError `not_found`, `invalid_dataset`, `unsafe_format`, each naming the path */
+export async function openLocalDataset(path: string, reference = path): Promise<LocalDataset> {
+  const { real, isFile } = await locate(path, reference);
+  const description = await describeDataset(isFile ? localFileFolder(real, reference) : localFolder(real, reference));
+  return { reference, path: isFile ? real : join(real, description.file), description };
+}
+
+/**
+ * What a recipe from a file names, whose references are paths. Checkpoints in the engine's order: base first. A path that
+ * comes several times is opened once.
+ */
 export async function openRecipeInputs(recipe: Recipe, folder: string) {
   const open = (reference: string, name?: string) => openLocal(resolve(folder, reference), reference, name);
   const base = recipe.base === undefined ? null : await open(recipe.base);
   const models: LocalInput[] = [];
   for (const { model, name } of recipe.models) models.push(await open(model, name));
-  return { base, models, all: base === null ? models : [base, ...models] };
+
+  const graphs = once(async (reference) => {
+    const { model: _, ...graph } = await openLocalGraph(resolve(folder, reference), reference);
+    return graph;
+  });
+  const datasets = once((reference) => openLocalDataset(resolve(folder, reference), reference));
+  const tasks: LocalTask[] = [];
+  for (const task of recipe.tasks ?? []) {
+    tasks.push({
+      task,
+      graph: await graphs(task.graph),
+      data: task.data === undefined ? null : await datasets(task.data),
+      evaluation: task.evaluation === undefined ? null : await datasets(task.evaluation),
+    });
+  }
+  return { base, models, all: base === null ? models : [base, ...models], tasks };
+}
+
+/** Whether every task fits its graph and data, from headers alone. @throws AmalgamError as `checkTaskData` */
+export function checkLocalTasks(tasks: readonly LocalTask[], plan: Pick<MergePlan, 'tuning'>): void {
+  const described = tasks.map(({ task, graph, data, evaluation }) => ({
+    task,
+    graph: graph.description,
+    data: data?.description ?? null,
+    evaluation: evaluation?.description ?? null,
+  }));
+  checkTaskData(described, plan.tuning?.settings.batchSize ?? null);
+}
+
+async function locate(path: string, reference: string): Promise<{ real: string; isFile: boolean }> {
+  const real = await realpath(path).catch(() => {
+    throw new AmalgamError('not_found', `${reference}: there is no such file or folder`);
+  });
+  return { real, isFile: (await stat(real)).isFile() };
+}
+
+async function onlyGraph(folder: string, reference: string): Promise<string> {
+  const names = (await readdir(folder)).filter((name) => name.endsWith('.onnx')).sort();
+  const [only] = names;
+  if (only !== undefined && names.length === 1) return only;
+  const has = only === undefined ? 'no .onnx file' : quoteList(names);
+  throw new AmalgamError('invalid_graph', `${reference}: has ${has}; a graph is one .onnx file`);
+}
+
+function once<T>(open: (reference: string) => Promise<T>): (reference: string) => Promise<T> {
+  const opened = new Map<string, Promise<T>>();
+  return (reference) => {
+    const known = opened.get(reference) ?? open(reference);
+    opened.set(reference, known);
+    return known;
+  };
 }

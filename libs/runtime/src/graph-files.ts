@@ -20,9 +20,6 @@ export interface GraphFiles {
   description: StoredGraph;
 }
 
-/** Weights inside the file are read along with it; larger ones belong into files of their own, which are not read. */
-const MAX_FILE_BYTES = 2 ** 30;
-
 /**
  * Describes the graph of a folder: one .onnx file at its top level, and the files that it names, which must be there
  * with all the bytes that its tensors take.
@@ -32,14 +29,7 @@ const MAX_FILE_BYTES = 2 ** 30;
 export async function describeGraphFiles(open: OpenBeside): Promise<GraphFiles> {
   const first = await open();
   const file = chooseFile(first.label, await first.list());
-  if (file.bytes > MAX_FILE_BYTES) {
-    throw new AmalgamError(
-      'invalid_graph',
-      `${file.path}: has ${file.bytes} bytes; at most ${MAX_FILE_BYTES} are read: export the weights as external data`,
-    );
-  }
-  const bytes = await first.source(file.path).read(0, file.bytes);
-  const { description, files } = await readGraph(bytes, file.path);
+  const { description, files } = await readGraph(first.source(file.path), file.path);
   const needed = new Map<string, number>();
   for (const { location, bytes: end } of files) {
     const path = posix.normalize(location);

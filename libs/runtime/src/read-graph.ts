@@ -1,37 +1,50 @@
 import { Worker } from 'node:worker_threads';
-import { AmalgamError, fromPlain } from '@amalgam/contracts';
-import type { GraphReading, GraphThreadAnswer, GraphThreadData } from './graph-thread.js';
+import { AmalgamError, fromPlain, toPlain } from '@amalgam/contracts';
+import type { FolderSource } from '@amalgam/storage';
+import type { FromThread, GraphReading, GraphThreadData, ToThread } from './graph-thread.js';
 
 /** More than the messages of any file that the reader takes. */
 const MAX_HEAP_MB = 2048;
+/** A file this small is fetched at once; of larger ones only what is no weight, piece by piece. */
+const AT_ONCE_BYTES = 8 << 20;
 
 let last: Promise<unknown> = Promise.resolve();
 
 /**
- * Checks and describes an ONNX model that is given as bytes, which are gone afterwards. In a thread, since a large file
- * takes seconds without a pause, and one at a time, since its messages may take much memory.
+ * Checks and describes an ONNX file without its weights, wherever it lies. In a thread, since a large graph takes seconds
+ * without a pause, and one at a time, since it may take much memory.
  *
- * @throws AmalgamError `invalid_graph`, `unsupported_graph`
+ * @throws AmalgamError `invalid_graph`, `unsupported_graph`; what reading throws
  */
-export function readGraph(bytes: Uint8Array, name: string): Promise<GraphReading> {
-  const reading = last.then(() => inThread(bytes, name));
+export function readGraph(source: FolderSource, name: string): Promise<GraphReading> {
+  const reading = last.then(() => inThread(source, name));
   last = reading.catch(() => {});
   return reading;
 }
 
-function inThread(bytes: Uint8Array, name: string): Promise<GraphReading> {
-  // A view of a larger buffer would take that one with it.
-  const own = bytes.byteLength === bytes.buffer.byteLength ? bytes : bytes.slice();
-  const data: GraphThreadData = { buffer: own.buffer as ArrayBuffer, name };
+async function inThread(source: FolderSource, name: string): Promise<GraphReading> {
+  const size = await source.size();
+  const whole = size <= AT_ONCE_BYTES ? await source.read(0, size) : null;
+  const read = async (offset: number, length: number) =>
+    whole === null ? source.read(offset, length) : whole.subarray(offset, offset + length);
+  const workerData: GraphThreadData = { name, size };
   const thread = new Worker(new URL('../dist/graph-thread.js', import.meta.url), {
-    workerData: data,
-    transferList: [data.buffer],
+    workerData,
     resourceLimits: { maxOldGenerationSizeMb: MAX_HEAP_MB },
   });
+  const answer = async ({ id, offset, length }: { id: number; offset: number; length: number }): Promise<ToThread> => {
+    try {
+      // A copy, in a buffer of its own.
+      return { id, bytes: new Uint8Array(await read(offset, length)) };
+    } catch (error) {
+      return { id, error: toPlain(error) };
+    }
+  };
   return new Promise((resolve, reject) => {
-    thread.once('message', (answer: GraphThreadAnswer) => {
-      if (answer.ok) resolve(answer.reading);
-      else reject(fromPlain(answer.error));
+    thread.on('message', (message: FromThread) => {
+      if (message.kind === 'read') void answer(message).then((reply) => thread.postMessage(reply));
+      else if (message.kind === 'done') resolve(message.reading);
+      else reject(fromPlain(message.error));
     });
     thread.once('error', (cause: NodeJS.ErrnoException) => {
       const full = cause.code === 'ERR_WORKER_OUT_OF_MEMORY';

@@ -1,6 +1,6 @@
 import { describePlan, planMerge } from '@amalgam/engine';
 import { Command } from 'commander';
-import { openRecipeInputs } from '../local-input.js';
+import { checkLocalTasks, openRecipeInputs } from '../local-input.js';
 import { parseBytes, parseCount } from '../options.js';
 import { readRecipe } from '../recipe-file.js';
 import { showPlan } from '../show.js';
@@ -15,12 +15,12 @@ export function planCommand(): Command {
     .action(async (path: string, options: { threads?: number; memory?: number; json?: boolean }) => {
       const { recipe, folder } = await readRecipe(path);
       const inputs = await openRecipeInputs(recipe, folder);
-      const plan = describePlan(
-        planMerge(recipe, inputs, {
-          ...(options.threads === undefined ? {} : { threads: options.threads }),
-          ...(options.memory === undefined ? {} : { memoryBytes: options.memory }),
-        }),
-      );
+      const planned = planMerge(recipe, inputs, {
+        ...(options.threads === undefined ? {} : { threads: options.threads }),
+        ...(options.memory === undefined ? {} : { memoryBytes: options.memory }),
+      });
+      checkLocalTasks(inputs.tasks, planned);
+      const plan = describePlan(planned);
       console.log(options.json ? JSON.stringify(plan, null, 2) : showPlan(plan));
     });
 }
