@@ -197,7 +197,9 @@ export type TensorReport = Static<typeof TensorReport>;
 
 /** How well a model does a task. */
 export const Score = Type.Object({
-  entropy: Type.Number({ description: 'Mean Shannon entropy of the predictions, in nats' }),
+  entropy: Nullable(
+    Type.Number({ description: 'Mean Shannon entropy of the predictions, in nats; null when logits are not finite' }),
+  ),
   accuracy: Nullable(Type.Number({ description: 'Share of right predictions; null without labels' })),
 });
 export type Score = Static<typeof Score>;
@@ -206,7 +208,7 @@ export const TaskReport = Type.Object({
   name: Type.String(),
   model: Type.String({ description: 'The input’s name' }),
   rows: Type.Integer({ description: 'Of the dataset that was evaluated' }),
-  entropy: Type.Number({ description: 'Of the merged model' }),
+  entropy: Nullable(Type.Number({ description: 'Of the merged model' })),
   accuracy: Nullable(Type.Number()),
   individual: Score,
   base: Nullable(Score),

@@ -1,5 +1,6 @@
 export { checkTask, type TaskCheck, type TaskCheckOptions } from './check-task.js';
 export { checkTaskData, type DescribedTask } from './check-task-data.js';
+export type { DatasetJob, FileJob, TaskJob, TuningState } from './jobs.js';
 export {
   type ChosenProvider,
   chooseProvider,
@@ -10,3 +11,4 @@ export {
 } from './providers.js';
 export type { ProbeOptions } from './providers-probe.js';
 export { providerEnvironment, type SessionSettings, sessionOptions } from './providers-session.js';
+export { type EvaluateOptions, evaluateMerge, type TunedMerge, type TuneOptions, tuneMerge } from './tune.js';

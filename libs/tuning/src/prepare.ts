@@ -37,6 +37,8 @@ export interface PreparedTask {
   logits: string;
   /** The dataset's tensor that leaves positions out. */
   mask: string | null;
+  /** Classes, when the graph says how many. */
+  classes: number | null;
   /** Rows that the graph is fixed to. */
   fixedBatch: number | null;
 }
@@ -69,8 +71,8 @@ export async function prepareTask(
   const own = job.models[task.model]!;
   const merged = new Set(job.merged.map(({ name }) => name));
   const bound = await bindGraph(original, job.base ?? own, own, merged);
-  const { logits, mask, fixedBatch } = check;
-  return { job: task, original, ...bound, inputs: description.inputs, logits, mask, fixedBatch };
+  const { logits, mask, fixedBatch, classes } = check;
+  return { job: task, original, ...bound, inputs: description.inputs, logits, mask, fixedBatch, classes };
 }
 
 /** Prefix of the values that stand for merged tensors. */

@@ -1,0 +1,161 @@
+import { AmalgamError, type Dtype, quote } from '@amalgam/contracts';
+import { type Graph, modelOf, removeDead } from '@amalgam/onnx';
+import { type DatasetReader, LABELS } from '@amalgam/tensors';
+import type { InferenceSession, Tensor } from 'onnxruntime-node';
+import { storedValues, transpose } from './bind-contents.js';
+import type { Binding } from './bind-types.js';
+import { gatherMask, gatherRows } from './feeds.js';
+import { openAllTensors, type PreparedTask } from './prepare.js';
+import { addScores, EMPTY_TALLY, type Tally } from './scoring.js';
+import { floatsOf, floatTensor, openSession, type Place } from './session.js';
+import type { StoredTensor } from './stored.js';
+
+/** Rows of a forward pass where the graph takes any number. */
+const ROWS_AT_ONCE = 64;
+
+/** Which stored tensor stands for a binding's. */
+export type Weights = (binding: Binding) => StoredTensor;
+
+/** Values of stored tensors in memory, each once. */
+export class WeightCache {
+  readonly #values = new Map<string, Promise<Float32Array>>();
+
+  /** In the initializer's order. */
+  async get(stored: StoredTensor, transposed: boolean): Promise<Float32Array> {
+    const key = `${stored.path} ${stored.begin} ${transposed}`;
+    let values = this.#values.get(key);
+    if (values === undefined) {
+      values = storedValues(stored).then((own) =>
+        transposed ? transpose(own, stored.shape[0]!, stored.shape[1]!) : own,
+      );
+      this.#values.set(key, values);
+    }
+    return values;
+  }
+
+  clear(): void {
+    this.#values.clear();
+  }
+}
+
+/** The forward pass of a task's graph with weights of one's choice. */
+export class Forward {
+  readonly #task: PreparedTask;
+  readonly #session: InferenceSession;
+
+  private constructor(task: PreparedTask, session: InferenceSession) {
+    this.#task = task;
+    this.#session = session;
+  }
+
+  /** Opens `graph`, which is the task's bound graph or a copy of it, and is changed. */
+  static async open(task: PreparedTask, graph: Graph, place: Place): Promise<Forward> {
+    for (const name of [...graph.outputs.keys()]) if (name !== task.logits) graph.outputs.delete(name);
+    await openAllTensors({ graph, bindings: task.bindings });
+    removeDead(graph);
+    const model = modelOf(graph);
+    // What exporters state of intermediate values may be for other shapes.
+    return new Forward(task, await openSession({ ...model, graph: { ...model.graph!, valueInfo: [] } }, place));
+  }
+
+  /** Logits of some rows: float32, [rows, classes] or [rows, positions, classes]. */
+  async logits(feeds: Record<string, Tensor>, weights: Weights, cache: WeightCache): Promise<Tensor> {
+    const all = { ...feeds };
+    for (const binding of this.#task.bindings) {
+      const values = await cache.get(weights(binding), binding.transposed);
+      all[binding.initializer] = floatTensor(values, binding.dims);
+    }
+    const names = new Set(this.#session.inputNames);
+    const needed = Object.fromEntries(Object.entries(all).filter(([name]) => names.has(name)));
+    const results = await this.#session.run(needed, [this.#task.logits]);
+    return results[this.#task.logits]!;
+  }
+
+  /** Entropy, and accuracy where there are labels, over a whole dataset. */
+  async score(reader: DatasetReader, weights: Weights, cache: WeightCache): Promise<Tally> {
+    const { fixedBatch, job, mask } = this.#task;
+    const { rows, labelled } = reader.description;
+    const size = fixedBatch ?? Math.min(rows, ROWS_AT_ONCE);
+    let tally = EMPTY_TALLY;
+    for (let begin = 0; begin < rows; begin += size) {
+      const count = Math.min(size, rows - begin);
+      // A graph that takes so many rows and no fewer gets the last one again; what it says of them is left out.
+      const fed = Array.from({ length: fixedBatch ?? count }, (_, i) => Math.min(begin + i, rows - 1));
+      const wanted = fed.slice(0, count);
+      const tensor = await this.logits(await feedsOf(this.#task, reader, fed), weights, cache);
+      const { dims } = tensor;
+      if ((dims.length !== 2 && dims.length !== 3) || dims[0] !== fed.length) {
+        throw new AmalgamError(
+          'invalid_graph',
+          `${job.graph.name}: the output ${quote(this.#task.logits)} has shape [${dims.join(', ')}] for ${fed.length} rows; logits are [batch, classes] or [batch, positions, classes]`,
+        );
+      }
+      const classes = dims.at(-1)!;
+      const positions = dims.length === 3 ? dims[1]! : 1;
+      const part = { reader, rows: wanted };
+      tally = addScores(tally, {
+        logits: toFloats(tensor).subarray(0, count * positions * classes),
+        classes,
+        mask: mask === null || dims.length === 2 ? null : floatsOf(await gatherMask([part], mask)),
+        labels: labelled ? await labelsOf(reader, wanted) : null,
+      });
+    }
+    return tally;
+  }
+
+  release(): Promise<void> {
+    return this.#session.release();
+  }
+}
+
+/** The graph's inputs for some rows. */
+export async function feedsOf(
+  { inputs }: PreparedTask,
+  reader: DatasetReader,
+  rows: readonly number[],
+): Promise<Record<string, Tensor>> {
+  const fed: [string, Tensor][] = [];
+  for (const { name } of inputs) fed.push([name, await gatherRows([{ reader, rows }], name)]);
+  return Object.fromEntries(fed);
+}
+
+/** Logits of any float dtype that the runtime gives out, in float32. */
+export function toFloats(tensor: Tensor): Float32Array {
+  const { data, type } = tensor;
+  if (data instanceof Float32Array) return data;
+  if (data instanceof Float64Array) return Float32Array.from(data);
+  if (type === 'float16' && data instanceof Uint16Array) return halves(data);
+  throw new AmalgamError('unsupported_graph', `logits of type ${type} cannot be read`);
+}
+
+function halves(bits: Uint16Array): Float32Array {
+  return Float32Array.from(bits, (half) => {
+    const exponent = (half >> 10) & 31;
+    const mantissa = half & 1023;
+    const sign = half >> 15 === 0 ? 1 : -1;
+    if (exponent === 0) return sign * mantissa * 2 ** -24;
+    if (exponent === 31) return mantissa === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN;
+    return sign * (1024 + mantissa) * 2 ** (exponent - 25);
+  });
+}
+
+const LABEL_READERS: Partial<Record<Dtype, (view: DataView, at: number) => number>> = {
+  I64: (view, at) => Number(view.getBigInt64(at, true)),
+  U64: (view, at) => Number(view.getBigUint64(at, true)),
+  I32: (view, at) => view.getInt32(at, true),
+  U32: (view, at) => view.getUint32(at, true),
+  I16: (view, at) => view.getInt16(at, true),
+  U16: (view, at) => view.getUint16(at, true),
+  I8: (view, at) => view.getInt8(at),
+  U8: (view, at) => view.getUint8(at),
+};
+
+async function labelsOf(reader: DatasetReader, rows: readonly number[]): Promise<number[]> {
+  const { dtype, shape } = reader.description.tensors.find(({ name }) => name === LABELS)!;
+  const bytes = await reader.gather(LABELS, rows);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const count = shape.slice(1).reduce((product, size) => product * size, rows.length);
+  const read = LABEL_READERS[dtype];
+  if (read === undefined) throw new AmalgamError('invalid_dataset', `labels of dtype ${dtype} are not integers`);
+  return Array.from({ length: count }, (_, i) => read(view, (i * bytes.length) / count));
+}

@@ -1,0 +1,239 @@
+import { basename, dirname, join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
+import { AmalgamError, quote } from '@amalgam/contracts';
+import { graphOf, modelOf, writeModel } from '@amalgam/onnx';
+import { checkFinite, type DatasetReader, openDataset } from '@amalgam/tensors';
+import type { InferenceSession, Tensor } from 'onnxruntime-node';
+import { adamStep, clampGradient, clampTable, type Table } from './adam.js';
+import { gatherMask, gatherRows } from './feeds.js';
+import type { TuneJob, TuningState } from './jobs.js';
+import { COEFFICIENTS } from './merging-nodes.js';
+import type { Message, Tuned } from './messages.js';
+import { openMergedTensors, type PreparedTask, prepareTask } from './prepare.js';
+import { Sampler } from './sampling.js';
+import { checkStep, verifyBinding } from './self-check.js';
+import { floatsOf, floatTensor, openSession, probe } from './session.js';
+import { buildStepGraph, GRADIENT_OUTPUT, LOSSES_OUTPUT, type StepGraph } from './step-graph.js';
+
+/** How often the state is told, for another process to go on from it. */
+const STATE_EVERY_MS = 3_000;
+/** Bytes that activations of one encoder may take. */
+const ACTIVATION_BYTES = 1.2e9;
+/**
+ * A row whose gradient at the first step is below this share of the largest is rounding noise, which Adam would turn into
+ * steps: attention key biases are such, because the softmax ignores them. It stays as it is.
+ */
+const INSENSITIVE = 1e-6;
+
+/** What one step gives. */
+export interface StepResult {
+  /** By task. */
+  losses: number[];
+  /** [rows, models]; rows that no graph reads are zero. */
+  gradient: Table;
+}
+
+/**
+ * Runs in the forked process: learns the coefficients. Everything that a step depends on is in the job and the state, so an
+ * interrupted tuning that goes on from a state ends with the same numbers.
+ *
+ * Errors: those of binding, of datasets and of differentiation; `tuning_diverged` naming step and task.
+ */
+export async function runTuning(job: TuneJob, tell: (message: Message) => void): Promise<Tuned> {
+  const { settings } = job;
+  const tasks: PreparedTask[] = [];
+  for (const [index, { data }] of job.tasks.entries()) {
+    tasks.push(await prepareTask(job, index, data!, settings.batchSize));
+  }
+  const readers = await Promise.all(tasks.map(({ job: { data } }) => openDataset(data!.path, data!.description)));
+  let stepper: Stepper | undefined;
+  try {
+    for (const [t, task] of tasks.entries()) {
+      for (const { name } of task.inputs) await checkFinite(readers[t]!, name);
+    }
+    const bindings = tasks.map(describeBinding);
+    const state = job.resume === null ? freshState(job) : { ...job.resume };
+    if (job.resume !== null) state.resumedAt = [...state.resumedAt, state.step];
+    stepper = await openStepper(job, tasks, readers, state.step === 0, tell);
+    if (state.step < settings.steps) await learn(job, stepper, state, tell);
+    return { state, bindings, peakRssBytes: process.resourceUsage().maxRSS * 1024, encoders: stepper.encoders };
+  } finally {
+    for (const reader of readers) await reader.close();
+    await stepper?.release();
+  }
+}
+
+async function learn(
+  job: TuneJob,
+  stepper: Stepper,
+  state: TuningState,
+  tell: (message: Message) => void,
+): Promise<void> {
+  const { settings, tasks } = job;
+  let toldAt = performance.now();
+  while (state.step < settings.steps) {
+    const started = performance.now();
+    const { losses, gradient } = await stepper.step(clampTable(state.coefficients, settings.clamp), state.step);
+    requireFinite(
+      losses,
+      gradient,
+      state.step,
+      tasks.map(({ name }) => name),
+    );
+    if (state.step === 0) state.insensitive = insensitiveRows(gradient);
+    for (const row of state.insensitive) gradient[row]!.fill(0);
+    state.step++;
+    state.losses.push(losses);
+    const moments = { first: state.first, second: state.second };
+    const own = clampGradient(gradient, state.coefficients, settings.clamp);
+    adamStep(state.coefficients, own, moments, state.step, { learningRate: settings.learningRate });
+    state.seconds.push((performance.now() - started) / 1000);
+    tell({ kind: 'step', step: state.step, losses });
+    if (state.step === settings.steps || performance.now() - toldAt >= STATE_EVERY_MS) {
+      tell({ kind: 'state', state });
+      toldAt = performance.now();
+    }
+    // A parent that is gone is noticed here.
+    await setImmediate();
+  }
+}
+
+function freshState({ settings, vectors, models }: TuneJob): TuningState {
+  const rows = settings.granularity === 'task' ? 1 : vectors.tensors.length;
+  const table = (value: number): Table => Array.from({ length: rows }, () => models.map(() => value));
+  return {
+    step: 0,
+    coefficients: table(settings.init),
+    first: table(0),
+    second: table(0),
+    losses: [],
+    insensitive: [],
+    seconds: [],
+    resumedAt: [],
+  };
+}
+
+function insensitiveRows(gradient: Table): number[] {
+  const sizes = gradient.map((row) => Math.max(...row.map(Math.abs)));
+  const largest = Math.max(...sizes);
+  return sizes.flatMap((size, row) => (size <= INSENSITIVE * largest ? [row] : []));
+}
+
+function requireFinite(losses: readonly number[], gradient: Table, step: number, names: readonly string[]): void {
+  const at = `step ${step + 1}`;
+  const bad = losses.findIndex((loss) => !Number.isFinite(loss));
+  if (bad >= 0) {
+    throw new AmalgamError('tuning_diverged', `${at}, task ${quote(names[bad]!)}: the loss is ${losses[bad]}`);
+  }
+  if (gradient.every((row) => row.every(Number.isFinite))) return;
+  const tasks = names.map((name) => quote(name)).join(', ');
+  throw new AmalgamError('tuning_diverged', `${at}: the gradient is not finite, though the losses of ${tasks} are`);
+}
+
+/** The session of a step graph, with what it is fed. */
+export class Stepper {
+  readonly #session: InferenceSession;
+  readonly #graph: StepGraph;
+  readonly #readers: readonly DatasetReader[];
+  readonly #samplers: readonly Sampler[];
+  readonly #job: TuneJob;
+
+  constructor(
+    session: InferenceSession,
+    graph: StepGraph,
+    readers: readonly DatasetReader[],
+    samplers: readonly Sampler[],
+    job: TuneJob,
+  ) {
+    this.#session = session;
+    this.#graph = graph;
+    this.#readers = readers;
+    this.#samplers = samplers;
+    this.#job = job;
+  }
+
+  get encoders(): number {
+    return this.#graph.shape.encoders;
+  }
+
+  /** `coefficients` are clamped; `step` counts from 0. */
+  async step(coefficients: Table, step: number): Promise<StepResult> {
+    const rows = coefficients.length;
+    const models = this.#job.models.length;
+    const feeds: Record<string, Tensor> = {
+      [COEFFICIENTS]: floatTensor(Float32Array.from(coefficients.flat()), [rows, models]),
+    };
+    for (const input of this.#graph.inputs) feeds[input.name] = await this.#feed(input, step);
+    const results = await this.#session.run(feeds, [LOSSES_OUTPUT, GRADIENT_OUTPUT]);
+    const flat = floatsOf(results[GRADIENT_OUTPUT]!);
+    const gradient: Table = coefficients.map((row) => row.map(() => 0));
+    const read = this.#job.settings.granularity === 'task' ? [0] : this.#graph.rows;
+    for (const [r, row] of read.entries()) {
+      gradient[row] = Array.from(flat.subarray(r * models, (r + 1) * models));
+    }
+    return { losses: Array.from(floatsOf(results[LOSSES_OUTPUT]!)), gradient };
+  }
+
+  async #feed({ tensor, feeds, mask }: StepGraph['inputs'][number], step: number): Promise<Tensor> {
+    const { batchSize } = this.#job.settings;
+    const parts = feeds.map(({ task, from, to }) => ({
+      reader: this.#readers[task]!,
+      rows: this.#samplers[task]!.rows(step).slice(from * batchSize, to * batchSize),
+    }));
+    return mask ? gatherMask(parts, tensor) : gatherRows(parts, tensor);
+  }
+
+  release(): Promise<void> {
+    return this.#session.release();
+  }
+}
+
+/** Builds the step graph, loads it and, before the first step, holds it against the tasks' own graphs. */
+async function openStepper(
+  job: TuneJob,
+  tasks: readonly PreparedTask[],
+  readers: readonly DatasetReader[],
+  checks: boolean,
+  tell: (message: Message) => void,
+): Promise<Stepper> {
+  const { settings } = job;
+  const samplers = tasks.map(({ job: { name } }, t) => new Sampler(settings, name, readers[t]!.description.rows));
+  // The graphs are edited below; what they are held against is opened from copies.
+  const originals = tasks.map((task) => ({ ...task, graph: graphOf(modelOf(task.graph), task.graph.name) }));
+  for (const task of tasks) await openMergedTensors(task, job);
+  const open = async (share: boolean): Promise<Stepper> => {
+    const graph = await buildStepGraph(tasks, {
+      vectors: job.vectors,
+      location: basename(job.vectors.path),
+      models: job.models.length,
+      granularity: settings.granularity,
+      loss: settings.loss,
+      batchSize: settings.batchSize,
+      batchesPerStep: settings.batchesPerStep,
+      activationBytes: ACTIVATION_BYTES,
+      portable: job.provider === 'webgpu',
+      probe,
+      share,
+    });
+    const path = join(dirname(job.vectors.path), 'step.onnx');
+    await writeModel(graph.model, path);
+    return new Stepper(await openSession(path, job), graph, readers, samplers, job);
+  };
+  const stepper = await open(true);
+  if (!checks) return stepper;
+  const expected: number[] = [];
+  for (const [t, task] of originals.entries()) {
+    expected.push(await verifyBinding(job, task, readers[t]!, samplers[t]!.rows(0), settings));
+  }
+  if (await checkStep(stepper, expected, job, 'shared')) return stepper;
+  tell({ kind: 'note', text: 'the tasks’ graphs give other numbers when run together: each runs alone', fields: {} });
+  await stepper.release();
+  const alone = await open(false);
+  await checkStep(alone, expected, job, 'alone');
+  return alone;
+}
+
+function describeBinding({ job, bindings, constants, unused }: PreparedTask): Tuned['bindings'][number] {
+  const bound = bindings.map(({ initializer, tensor, by, transposed }) => ({ initializer, tensor, by, transposed }));
+  return { task: job.name, bound, constants, unused };
+}
