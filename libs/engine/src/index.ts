@@ -1,4 +1,5 @@
 export { type ArtifactOptions, type RecipeFile, writeArtifacts } from './artifacts.js';
+export { type CoefficientSummary, summarizeCoefficients } from './coefficient-summary.js';
 export type { EffectiveCoefficients } from './coefficients.js';
 export { type ExecuteOptions, type ExecuteResult, executeMerge } from './execute.js';
 export { DEFAULT_MEMORY_BYTES } from './memory.js';

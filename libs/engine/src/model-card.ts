@@ -1,8 +1,9 @@
-import type { Report } from '@amalgam/contracts';
+import type { Report, Score, TaskReport } from '@amalgam/contracts';
 import { getMethod } from '@amalgam/methods';
+import { summarizeCoefficients } from './coefficient-summary.js';
 import type { MergePlan } from './types.js';
 
-/** README.md of a result: what it is, from what, how, and what the merge found. */
+/** README.md of a result: what it is, from what, how, what the merge found, and how well the result does its tasks. */
 export function modelCard(plan: MergePlan, report: Report, name = 'Merged model'): string {
   const method = getMethod(plan.recipe.method);
   const models = report.inputs.filter((input) => input.role === 'model');
@@ -35,6 +36,7 @@ export function modelCard(plan: MergePlan, report: Report, name = 'Merged model'
   if (report.sign_conflicts !== undefined) {
     lines.push(`Entries whose surviving task vectors disagree in sign: ${percent(report.sign_conflicts)}.`);
   }
+  lines.push(...describeTuning(report), ...describeTasks(report.tasks ?? []));
   lines.push(
     '',
     '`recipe.json` holds the full recipe with the SHA-256 of every input, `report.json` what the merge found tensor by tensor.',
@@ -43,6 +45,53 @@ export function modelCard(plan: MergePlan, report: Report, name = 'Merged model'
     lines.push('`heads/` holds what was not merged, one file for each model that has any.');
   }
   return `${lines.join('\n')}\n`;
+}
+
+function describeTuning({ tuning, coefficients, loss = [] }: Report): string[] {
+  if (tuning === undefined || coefficients === undefined) return [];
+  const rows = coefficients.values.length;
+  const steps = `${tuning.steps} step${tuning.steps === 1 ? '' : 's'}`;
+  const course = `from ${loss[0]?.toFixed(4) ?? '–'} to ${loss.at(-1)?.toFixed(4) ?? '–'}`;
+  const each =
+    coefficients.tensors[0] === '*' ? 'one for each model' : `one for each of ${rows} tensors and each model`;
+  return [
+    '',
+    '## Coefficients',
+    '',
+    `Learned in ${steps}, ${each}; the loss went ${course}.`,
+    '',
+    '| model | mean | least | largest |',
+    '|---|---|---|---|',
+    ...summarizeCoefficients(coefficients).map(
+      ({ model, ...numbers }) => `| \`${model}\` | ${Object.values(numbers).map(showNumber).join(' | ')} |`,
+    ),
+  ];
+}
+
+function describeTasks(tasks: readonly TaskReport[]): string[] {
+  if (tasks.length === 0) return [];
+  return [
+    '',
+    '## Tasks',
+    '',
+    "Accuracy, and mean entropy of the predictions in nats. Individual: the task's own model.",
+    '',
+    '| task | model | rows | merged | individual | base |',
+    '|---|---|---|---|---|---|',
+    ...tasks.map(
+      ({ name, model, rows, entropy, accuracy, individual, base }) =>
+        `| ${name} | \`${model}\` | ${rows} | ${[{ entropy, accuracy }, individual, base].map(showScore).join(' | ')} |`,
+    ),
+  ];
+}
+
+function showScore(score: Score | null): string {
+  if (score === null) return '–';
+  return `${percent(score.accuracy ?? undefined)}, ${score.entropy === null ? '–' : showNumber(score.entropy)}`;
+}
+
+function showNumber(value: number): string {
+  return value.toFixed(4);
 }
 
 function showParameters(parameters: Record<string, unknown> | undefined): string {

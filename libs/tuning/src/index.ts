@@ -1,5 +1,6 @@
 export { checkTask, type TaskCheck, type TaskCheckOptions } from './check-task.js';
 export { checkTaskData, type DescribedTask } from './check-task-data.js';
+export { completeReport, type LearnedAndJudged } from './complete-report.js';
 export type { DatasetJob, FileJob, TaskJob, TuningState } from './jobs.js';
 export {
   type ChosenProvider,
