@@ -38,7 +38,10 @@ export function clampTable(values: Table, clamp: readonly [number, number] | nul
   return values.map((row) => row.map((value) => Math.min(Math.max(value, low), high)));
 }
 
-/** The gradient through `clampTable`: 0 where a coefficient lies outside the bounds, as PyTorch's; the bounds belong to the inside. */
+/**
+ * The gradient through `clampTable`: 0 where a coefficient lies outside the bounds. The bounds themselves, on which versions of
+ * PyTorch differ, belong to the inside: coefficients may begin there.
+ */
 export function clampGradient(gradient: Table, values: Table, clamp: readonly [number, number] | null): Table {
   if (clamp === null) return gradient;
   const [low, high] = clamp;

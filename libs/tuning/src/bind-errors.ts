@@ -42,7 +42,8 @@ export async function requireMatched(
   throw new AmalgamError(
     'unbound_graph',
     `${graph.name}: ${lost.length} of its weights match no tensor of ${checkpoints.base.name} or ` +
-      `${checkpoints.model.name}: ${lost.slice(0, LISTED).join('; ')}${more}`,
+      `${checkpoints.model.name}: ${lost.slice(0, LISTED).join('; ')}${more}. Export in float32, float16 or bfloat16 ` +
+      `from one of the two, with ${UNFOLDED_EXPORT}; what the model computes once must be a saved buffer`,
   );
 }
 
@@ -89,18 +90,11 @@ function findNamesake(
   return undefined;
 }
 
+/** What may have happened to a weight. */
 function reason(graph: Graph, name: string, dtype: OnnxDtype, namesake: string | undefined): string {
-  if (!isBindable(dtype)) return `${dtype} weights are not supported; export in float32, float16 or bfloat16`;
-  if (namesake !== undefined) {
-    const folds = graph.consumers(name).some(({ opType }) => /^(Conv|ConvTranspose|Gemm)$/.test(opType ?? ''));
-    const folded = folds ? ', or with a batch normalization folded into them that cannot be undone' : '';
-    return (
-      `the tensor ${quote(namesake)} has this name and shape, and other numbers: exported from other weights` +
-      `${folded}; export from the base or the fine-tuned model, with ${UNFOLDED_EXPORT}`
-    );
-  }
-  return (
-    'computed from weights by the exporter, or not saved in the checkpoint; ' +
-    `export with ${UNFOLDED_EXPORT}, and save what the model computes once as a buffer`
-  );
+  if (!isBindable(dtype)) return `${dtype} weights cannot be bound`;
+  if (namesake === undefined) return 'no tensor has its numbers';
+  const folds = graph.consumers(name).some(({ opType }) => /^(Conv|ConvTranspose|Gemm)$/.test(opType ?? ''));
+  const folded = folds ? ', or a batch normalization was folded into it that cannot be undone' : '';
+  return `tensor ${quote(namesake)} has its shape and other numbers: exported from other weights${folded}`;
 }

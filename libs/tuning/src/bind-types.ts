@@ -11,8 +11,8 @@ export interface Binding {
   transposed: boolean;
   /**
    * name: it has the tensor's name; prefix: but for a prefix; content: the only tensor with its numbers; order: one
-   * of several, by the place of its readers in the graph; unfolded: a batch normalization's, or that of its
-   * convolution, which the exporter had made one. Numbers are equal in all cases but the last.
+   * of several, by the place of its readers in the graph; unfolded: the exporter had folded a batch normalization and
+   * what is before it into one, or left out a bias of zeros.
    */
   by: Evidence | 'unfolded';
   /** The checkpoint whose numbers the graph was exported with. */

@@ -22,11 +22,13 @@ import { type Binding, bindingOf } from './bind-types.js';
 import { type Use, usesOf } from './bind-uses.js';
 import type { StoredCheckpoint } from './stored.js';
 import { unfoldNorms } from './unfold.js';
+import { restoreBiases } from './unfold-biases.js';
 
 export interface Bound {
   /**
-   * A copy of the graph given, in which folded batch normalizations are nodes again and each initializer is one
-   * tensor: exporters let equal vectors share one. Constants are initializers.
+   * A copy of the graph given, in which folded batch normalizations are nodes again, biases of zeros that were left
+   * out are there, and each initializer is one tensor: exporters let equal vectors share one. Constants are
+   * initializers.
    */
   graph: Graph;
   bindings: Binding[];
@@ -64,6 +66,7 @@ export async function bindGraph(
   if (resolution.ambiguous.length > 0) throw refuseAmbiguous(copy, resolution.ambiguous);
 
   const bindings = [...unfolded, ...bindUses(copy, open, resolution)];
+  bindings.push(...(await restoreBiases(copy, bindings, checkpoints)));
   const bound = new Set(bindings.map(({ initializer }) => initializer));
   // What has a tensor's numbers and is none of them is a constant: all its elements are equal.
   await requireMatched(copy, new Set([...bound, ...open.keys()]), checkpoints);

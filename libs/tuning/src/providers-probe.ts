@@ -9,6 +9,8 @@ export interface ProbeOptions {
   threads?: number | undefined;
   /** Default: one minute, since a GPU's first use may compile kernels. */
   timeoutMs?: number;
+  /** Ends the search at once. */
+  signal?: AbortSignal | undefined;
   /** The program that answers; another one in tests. */
   entry?: URL;
 }
@@ -28,6 +30,7 @@ const TIMEOUT_MS = 60_000;
 /** Characters kept of what the program writes, and of a reason. */
 const OUTPUT = 8192;
 const REASON = 600;
+const CANCELED = 'the search was canceled';
 
 /**
  * Runs a small model on a provider in a process of its own: a driver that fails may abort its process, and
@@ -35,8 +38,9 @@ const REASON = 600;
  */
 export async function probeProvider(
   provider: Provider,
-  { threads, timeoutMs = TIMEOUT_MS, entry, timed = false }: ProbeOptions & { timed?: boolean } = {},
+  { threads, timeoutMs = TIMEOUT_MS, entry, timed = false, signal }: ProbeOptions & { timed?: boolean } = {},
 ): Promise<ProbeResult> {
+  if (signal?.aborted) return { ok: false, why: CANCELED };
   const path = fileURLToPath(entry ?? new URL('../dist/providers-probe-entry.js', import.meta.url));
   const child = fork(path, [], {
     env: { ...process.env, ...providerEnvironment(provider) },
@@ -57,15 +61,18 @@ export async function probeProvider(
     child.kill('SIGKILL');
   };
   const timer = setTimeout(() => end({ ok: false, why: `no answer within ${timeoutMs / 1000} s` }), timeoutMs);
+  const cancel = () => end({ ok: false, why: CANCELED });
+  signal?.addEventListener('abort', cancel);
   child.on('message', (answer) => end(answer as ProbeResult));
   const task: ProbeTask = { provider, threads, timed };
   // When the program is gone already, its end says why.
   child.send(task, () => {});
   const how = await new Promise<string>((resolve) => {
     child.on('error', ({ message }) => resolve(`the probe cannot be started: ${message}`));
-    child.on('close', (code, signal) => resolve(`the probe ended with ${signal ?? `exit code ${code}`}`));
+    child.on('close', (code, killedBy) => resolve(`the probe ended with ${killedBy ?? `exit code ${code}`}`));
   });
   clearTimeout(timer);
+  signal?.removeEventListener('abort', cancel);
   if (result?.ok === true) return result;
   return { ok: false, why: reason(`${output}\n${result === undefined ? how : result.why}`) };
 }

@@ -31,7 +31,8 @@ export interface ProviderLog {
  * works, else WebGPU when it works and is faster than the CPU (which a software driver is not, and onnxruntime does not
  * say which driver it uses), else the CPU. A setting that names a provider takes that one, however fast.
  *
- * @throws AmalgamError `device_unavailable` with the reasons, when the named provider, or with `auto` every one, fails.
+ * @throws AmalgamError `device_unavailable` with the reasons, when the named provider, or with `auto` every one, fails;
+ * `canceled`.
  */
 export async function chooseProvider(
   setting: 'auto' | Provider,
@@ -39,6 +40,7 @@ export async function chooseProvider(
   options: ProbeOptions = {},
 ): Promise<ChosenProvider> {
   const tried = setting === 'auto' ? await tryAll(options) : [await attempt(setting, options)];
+  if (options.signal?.aborted) throw new AmalgamError('canceled', 'the search for a device was canceled');
   const chosen = tried.find(({ ok, why }) => ok && why === '');
   if (chosen === undefined) {
     const reasons = tried.map(({ provider, why }) => `${provider}: ${why}`).join('; ');

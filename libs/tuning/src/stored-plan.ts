@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import type { MergePlan } from '@amalgam/engine';
 import type { StoredCheckpoint, StoredTensor } from './stored.js';
 
@@ -17,10 +16,10 @@ export function storedInputs(
   return plan.hasBase ? { base: base!, models: stored.slice(1) } : { base: null, models: stored };
 }
 
-/** The merged tensors of a plan's result, whose files lie in a folder. */
-export function storedResult(plan: MergePlan, folder: string): StoredCheckpoint {
+/** The merged tensors of a plan's result as they lie in files on this machine. */
+export function storedResult(plan: MergePlan, pathOf: (file: string) => string): StoredCheckpoint {
   const tensors = plan.merged.map(({ name, dtype, shape, file, begin }): StoredTensor => {
-    return { name, dtype, shape, path: join(folder, plan.files[file]!.path), begin };
+    return { name, dtype, shape, path: pathOf(plan.files[file]!.path), begin };
   });
   return toCheckpoint('the result', tensors);
 }

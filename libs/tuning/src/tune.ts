@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { OUT_DTYPES, type Report, type TaskReport } from '@amalgam/contracts';
 import { type EffectiveCoefficients, type MergePlan, writeTaskVectors } from '@amalgam/engine';
 import { clampTable } from './adam.js';
@@ -14,7 +15,8 @@ export interface TuneOptions extends JobOptions {
   /** An existing folder for the file that is mapped, and the step's graph. What it leaves there may be removed. */
   workDir: string;
   provider: Provider;
-  threads: number;
+  /** Threads of the CPU. Default: every core. */
+  threads?: number | undefined;
   /** What `onState` last told of an interrupted tuning. */
   resume?: TuningState | null;
   /** While the task vectors are written. */
@@ -35,7 +37,7 @@ export interface TunedMerge {
  * @throws AmalgamError what `writeTaskVectors`, binding, differentiation and datasets say; `tuning_diverged`, `canceled`
  */
 export async function tuneMerge(plan: MergePlan, options: TuneOptions): Promise<TunedMerge> {
-  const { pathOf, signal, provider, threads, tasks } = options;
+  const { pathOf, signal } = options;
   const { settings } = plan.tuning!;
   const vectors = await writeTaskVectors(plan, {
     pathOf,
@@ -47,7 +49,7 @@ export async function tuneMerge(plan: MergePlan, options: TuneOptions): Promise<
   const { base, models } = storedInputs(plan, pathOf);
   const job: TuneJob = {
     kind: 'tune',
-    ...jobOf(plan, { provider, threads, tasks }),
+    ...jobOf(plan, options),
     base: base!,
     models,
     vectors,
@@ -61,10 +63,11 @@ export async function tuneMerge(plan: MergePlan, options: TuneOptions): Promise<
 export interface EvaluateOptions extends JobOptions {
   tasks: TaskJob[];
   pathOf(input: number, file: string): string;
-  /** Folder with the result's files. */
-  resultDir: string;
+  /** Local path of a file of the result. */
+  resultPathOf(file: string): string;
   provider: Provider;
-  threads: number;
+  /** Threads of the CPU. Default: every core. */
+  threads?: number | undefined;
 }
 
 /**
@@ -73,13 +76,16 @@ export interface EvaluateOptions extends JobOptions {
  */
 export async function evaluateMerge(plan: MergePlan, options: EvaluateOptions): Promise<TaskReport[]> {
   const { base, models } = storedInputs(plan, options.pathOf);
-  const result = storedResult(plan, options.resultDir);
+  const result = storedResult(plan, options.resultPathOf);
   const job = { kind: 'evaluate' as const, ...jobOf(plan, options), base, models, result };
   const { tasks } = await runEvaluateJob(job, options);
   return tasks.map((task, i) => toReport(task, plan, options.tasks[i]!));
 }
 
-function jobOf(plan: MergePlan, { provider, threads, tasks }: Pick<Job, 'provider' | 'threads' | 'tasks'>) {
+function jobOf(
+  plan: MergePlan,
+  { provider, threads = availableParallelism(), tasks }: Pick<TuneOptions, 'provider' | 'threads' | 'tasks'>,
+): Pick<Job, 'provider' | 'threads' | 'tasks' | 'merged'> {
   return { provider, threads, tasks, merged: plan.merged.map(({ name, shape }) => ({ name, shape })) };
 }
 

@@ -1,15 +1,9 @@
+import { type Layout, outputChannels } from './unfold-layout.js';
+
 /**
  * How a batch normalization is folded into the operator before it. With scale s = γ / √(σ² + ε) per output channel,
  * the weight becomes w·s and the bias β + (b − μ)·s.
  */
-
-/** Where the output channels of a weight lie: it is [outer, channels, inner], in `groups` blocks along `outer`. */
-export interface Layout {
-  outer: number;
-  channels: number;
-  inner: number;
-  groups: number;
-}
 
 /** The four tensors of a batch normalization, one number per channel. */
 export interface Norm {
@@ -24,10 +18,6 @@ export const TOLERANCE = 1e-5;
 
 /** Defaults of PyTorch, of Keras and TensorFlow, and others that are met. */
 const EPSILONS = [1e-5, 1e-3, 1e-6, 1e-4, 1e-2, 1e-8];
-
-export function outputChannels({ channels, groups }: Layout): number {
-  return channels * groups;
-}
 
 /**
  * The factor of each output channel that makes `folded` of `weight`, NaN where the channel is zero in both and any

@@ -1,21 +1,13 @@
 import { AmalgamError, quoteList } from '@amalgam/contracts';
-import {
-  domainOf,
-  floatAttribute,
-  type Graph,
-  getFloat,
-  getInt,
-  type NodeProto,
-  rawTensor,
-  tensorInfo,
-} from '@amalgam/onnx';
+import { floatAttribute, type Graph, getInt, type NodeProto, rawTensor, tensorInfo } from '@amalgam/onnx';
 import { type Contents, initializerValues, type Origin, storedValues, transpose } from './bind-contents.js';
 import { describe, UNFOLDED_EXPORT } from './bind-errors.js';
 import { moduleOf, modulePath, renaming } from './bind-names.js';
 import { bytesAs } from './bind-round.js';
 import { type Binding, bindingOf } from './bind-types.js';
 import type { StoredCheckpoint, StoredTensor } from './stored.js';
-import { channelFactors, epsilonOf, type Layout, type Norm, outputChannels } from './unfold-fit.js';
+import { channelFactors, epsilonOf, type Norm } from './unfold-fit.js';
+import { biasOf, type Layout, layoutOf, outputChannels } from './unfold-layout.js';
 import { pairing, readNorm, type StoredNorm, storedNorms } from './unfold-norms.js';
 
 /** An operator whose weight is no tensor of the checkpoints: it may have a batch normalization in it. */
@@ -81,29 +73,6 @@ async function foldedAt(graph: Graph, node: NodeProto, contents: Contents): Prom
   return { node, weight, bias, values: await initializerValues(tensor), biasValues, layout, dims };
 }
 
-/** Null for operators that nothing is folded into. */
-function layoutOf(node: NodeProto, dims: readonly number[]): Layout | null {
-  if (domainOf(node) !== '') return null;
-  const [first = 0, second = 0] = dims;
-  const rest = (from: number) => dims.slice(from).reduce((product, size) => product * size, 1);
-  switch (node.opType) {
-    case 'Conv':
-      return dims.length < 3 ? null : { outer: 1, channels: first, inner: rest(1), groups: 1 };
-    case 'ConvTranspose':
-      return dims.length < 3
-        ? null
-        : { outer: first, channels: second, inner: rest(2), groups: getInt(node, 'group', 1) };
-    case 'Gemm': {
-      const plain = getFloat(node, 'alpha', 1) === 1 && getFloat(node, 'beta', 1) === 1;
-      if (!plain || dims.length !== 2) return null;
-      if (getInt(node, 'transB', 0) !== 0) return { outer: 1, channels: first, inner: second, groups: 1 };
-      return { outer: first, channels: second, inner: 1, groups: 1 };
-    }
-    default:
-      return null;
-  }
-}
-
 class Search {
   readonly #graph: Graph;
   readonly #checkpoints: Readonly<Record<Origin, StoredCheckpoint>>;
@@ -152,7 +121,7 @@ class Search {
     const transposed = orientation(folded, weight) === 'transposed';
     const factors = channelFactors(folded.values, await valuesOf(weight, transposed), folded.layout);
     if (factors === null) return [];
-    const bias = this.#biasOf(weight, factors.length, from);
+    const bias = biasOf(this.#checkpoints[from], weight.name, factors.length);
     const biasValues = bias === null ? null : await storedValues(bias);
     const found: Origins[] = [];
     for (const norm of this.#norms[from]) {
@@ -163,14 +132,6 @@ class Search {
       if (epsilon !== null) found.push({ weight, transposed, bias, norm, epsilon });
     }
     return found;
-  }
-
-  #biasOf(weight: StoredTensor, channels: number, from: Origin): StoredTensor | null {
-    const { tensors } = this.#checkpoints[from];
-    const name = weight.name.replace(/(weight|kernel)$/, 'bias');
-    if (name === weight.name || !Object.hasOwn(tensors, name)) return null;
-    const { shape } = tensors[name]!;
-    return shape.length === 1 && shape[0] === channels ? tensors[name]! : null;
   }
 
   /** By names, where the numbers leave several: norms as they were made are all equal. */

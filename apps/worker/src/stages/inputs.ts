@@ -1,5 +1,5 @@
 import { AmalgamError, isAmalgamError } from '@amalgam/contracts';
-import type { CheckpointRow } from '@amalgam/database';
+import type { AssetRow } from '@amalgam/database';
 import type { MergePlan } from '@amalgam/engine';
 import { openAsset } from '@amalgam/runtime';
 import type { CachedFile, FolderView } from '@amalgam/storage';
@@ -13,26 +13,35 @@ import type { WorkerContext } from '../context.js';
 export async function verifyInputs(
   context: WorkerContext,
   plan: MergePlan,
-  rows: readonly CheckpointRow[],
+  rows: readonly AssetRow[],
 ): Promise<FolderView[]> {
   const folders: FolderView[] = [];
   for (const [i, row] of rows.entries()) {
-    const folder = await existing(row, () => openAsset(context.parts, context.config, row));
-    const files = new Map((await existing(row, () => folder.list())).map((file) => [file.path, file]));
-    for (const path of plan.inputs[i]!.checkpoint.weightFiles) {
-      const then = row.files.find((file) => file.path === path);
-      const now = files.get(path);
-      if (then === undefined || now === undefined) throw changed(row, path, 'is gone');
-      if (BigInt(now.bytes) !== then.bytes) throw changed(row, path, `has ${now.bytes} bytes, not ${then.bytes}`);
-      if (then.etag !== null && now.etag !== then.etag) throw changed(row, path, 'was written again');
-    }
-    folders.push(folder);
+    folders.push(await openVerified(context, row, plan.inputs[i]!.checkpoint.weightFiles));
   }
   return folders;
 }
 
+/** Opens what a row names, and holds these files against what was registered. @throws as `verifyInputs` */
+export async function openVerified(
+  { parts, config }: WorkerContext,
+  row: AssetRow,
+  paths: readonly string[],
+): Promise<FolderView> {
+  const folder = await existing(row, () => openAsset(parts, config, row));
+  const files = new Map((await existing(row, () => folder.list())).map((file) => [file.path, file]));
+  for (const path of paths) {
+    const then = row.files.find((file) => file.path === path);
+    const now = files.get(path);
+    if (then === undefined || now === undefined) throw changed(row, path, 'is gone');
+    if (BigInt(now.bytes) !== then.bytes) throw changed(row, path, `has ${now.bytes} bytes, not ${then.bytes}`);
+    if (then.etag !== null && now.etag !== then.etag) throw changed(row, path, 'was written again');
+  }
+  return folder;
+}
+
 /** What was registered and is not there any more has changed. */
-async function existing<T>(row: CheckpointRow, look: () => Promise<T>): Promise<T> {
+async function existing<T>(row: AssetRow, look: () => Promise<T>): Promise<T> {
   try {
     return await look();
   } catch (error) {
@@ -41,7 +50,7 @@ async function existing<T>(row: CheckpointRow, look: () => Promise<T>): Promise<
   }
 }
 
-function changed(row: CheckpointRow, path: string, what: string): AmalgamError {
+function changed(row: AssetRow, path: string, what: string): AmalgamError {
   return new AmalgamError('checkpoint_changed', `${row.name} (${row.id}): ${path} ${what} since it was registered`);
 }
 

@@ -1,3 +1,5 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { MergeState } from '@amalgam/contracts';
 import type { Claim } from '@amalgam/database';
 import type { JobHandler, QueueJob } from '@amalgam/queue';
@@ -5,11 +7,13 @@ import type { Logger } from '@amalgam/telemetry';
 import type { WorkerContext } from '../context.js';
 import { Lease } from '../lease.js';
 import { patiently } from '../patience.js';
+import { evaluateStage } from './evaluating.js';
 import { mergeStage } from './merging.js';
-import { planStage } from './planning.js';
+import { type Planned, planStage } from './planning.js';
 import { ProgressReporter } from './progress.js';
 import { publishStage } from './publishing.js';
 import { settle } from './settling.js';
+import { tuneStage } from './tuning.js';
 
 /** The merges that this worker works on: claims them, keeps their leases, takes them through the stages. */
 export class MergeJobs {
@@ -91,17 +95,23 @@ async function runStages(
   lease: Lease,
   progress: ProgressReporter,
 ): Promise<void> {
-  const planned = await planStage(context, claim, lease, progress);
-  let outDir: string | undefined;
+  const folder = await context.scratch.make(claim.attemptId);
+  let planned: Planned | undefined;
   try {
-    outDir = await context.scratch.make(claim.attemptId);
-    const merged = await mergeStage(context, planned, lease, progress, outDir);
+    planned = await planStage(context, claim, lease, progress, folder);
+    const tuned = await tuneStage(context, planned, lease, progress, folder);
+    const outDir = join(folder, 'result');
+    await mkdir(outDir);
+    const merged = await mergeStage(context, planned, tuned, lease, progress, outDir);
+    const tasks = await evaluateStage(context, planned, merged, lease, progress);
+    merged.result.report = { ...merged.result.report, ...tuned?.report, ...(tasks !== null && { tasks }) };
     await publishStage(context, planned, merged, lease, progress, outDir);
     context.metrics.mergeBytesTotal.inc({ direction: 'read' }, planned.plan.bytesRead);
     context.metrics.mergeBytesTotal.inc({ direction: 'written' }, planned.plan.bytesWritten);
   } finally {
-    if (outDir !== undefined) await context.scratch.remove(outDir);
-    await planned.local.release();
+    await context.scratch.remove(folder);
+    await planned?.tasks.release();
+    await planned?.local.release();
   }
 }
 

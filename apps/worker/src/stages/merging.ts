@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { type ExecuteResult, executeMerge, type TensorStatistics, type WrittenFile } from '@amalgam/engine';
+import type { TunedMerge } from '@amalgam/tuning';
 import type { WorkerContext } from '../context.js';
 import type { Lease } from '../lease.js';
 import { patiently } from '../patience.js';
@@ -8,6 +9,7 @@ import { verifyInputs } from './inputs.js';
 import type { Planned } from './planning.js';
 import type { ProgressReporter } from './progress.js';
 import { putShard } from './result-objects.js';
+import { withCoefficients } from './tuning.js';
 
 /** Digest of an input's file; null where nobody computed it. */
 export type DigestOf = (input: number, file: string) => string | null;
@@ -15,6 +17,8 @@ export type DigestOf = (input: number, file: string) => string | null;
 export interface Merged {
   result: ExecuteResult;
   digestOf: DigestOf;
+  /** Where the result's objects lie. */
+  prefix: string;
 }
 
 /**
@@ -23,17 +27,20 @@ export interface Merged {
  */
 export async function mergeStage(
   context: WorkerContext,
-  planned: Planned,
+  before: Planned,
+  tuned: TunedMerge | null,
   lease: Lease,
   progress: ProgressReporter,
   outDir: string,
 ): Promise<Merged> {
+  const digest = withCoefficients(before.digest, tuned);
+  const planned: Planned = { ...before, digest, prefix: `${before.prefix}/${digest}` };
   const { plan, local } = planned;
   const { signal } = lease;
   const finished = await findFinished(context, planned, signal);
-  const before = [...finished.values()].reduce((sum, { file }) => sum + file.bytes, 0);
+  const stored = [...finished.values()].reduce((sum, { file }) => sum + file.bytes, 0);
   const total = plan.bytesRead + plan.bytesWritten;
-  await progress.enter('merging', before, total);
+  await progress.enter('merging', stored, total);
   if (finished.size > 0) context.log.info({ shards: finished.size }, 'shards of an earlier attempt are used again');
 
   const handovers: Promise<void>[] = [];
@@ -45,7 +52,8 @@ export async function mergeStage(
       digestInputs,
       signal,
       finished,
-      onProgress: (done) => progress.report(Math.min(before + done, total), total),
+      ...(tuned !== null && { coefficients: tuned.coefficients }),
+      onProgress: (done) => progress.report(Math.min(stored + done, total), total),
       onFile: (file, statistics) => {
         const handover = storeShard(context, planned, lease, join(outDir, file.path), file, statistics);
         handovers.push(handover);
@@ -54,7 +62,7 @@ export async function mergeStage(
     });
     const computed = new Map(digestInputs.map(({ input, file }, i) => [`${input}/${file}`, result.inputDigests[i]]));
     const digestOf: DigestOf = (input, file) => computed.get(`${input}/${file}`) ?? storedDigest(planned, input, file);
-    return { result, digestOf };
+    return { result, digestOf, prefix: planned.prefix };
   } catch (error) {
     // An input that was removed or replaced underneath shows itself in many ways; this is the one to tell the user.
     if (!signal.aborted) await verifyInputs(context, plan, planned.rows);

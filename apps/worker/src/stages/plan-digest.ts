@@ -1,20 +1,32 @@
 import { createHash } from 'node:crypto';
-import type { CheckpointRow } from '@amalgam/database';
+import type { AssetRow } from '@amalgam/database';
 import type { MergePlan } from '@amalgam/engine';
+
+/** What a result is made from besides the plan itself. */
+export interface Origins {
+  /** The checkpoints' rows, in the order of `plan.inputs`. */
+  rows: readonly AssetRow[];
+  /** Rows of the graphs and datasets that coefficients are learned from; none where nothing is learned. */
+  tasks: readonly AssetRow[];
+  /** What they are learned on: another provider rounds otherwise. Null where nothing is learned. */
+  provider: string | null;
+  /** Of the software. */
+  version: string;
+}
 
 /**
  * SHA-256 over everything that the bytes of a result depend on: the recipe with its defaults, the version of the
- * software, the inputs' weight files by etag and size, and the layout of the output. Equal digests mean equal bytes,
- * so that an attempt can go on with the shards of another one.
+ * software, the inputs' files by etag and size, what coefficients are learned from and on, and the layout of the output.
+ * Equal digests mean equal bytes, so that an attempt can go on with what another one has done.
  */
-export function planDigest(plan: MergePlan, rows: readonly CheckpointRow[], version: string): string {
+export function planDigest(plan: MergePlan, { rows, tasks, provider, version }: Origins): string {
   const inputs = plan.inputs.map(({ identity, checkpoint }, i) => ({
     identity,
-    files: checkpoint.weightFiles.map((path) => {
-      const file = rows[i]?.files.find((candidate) => candidate.path === path);
-      // The etag and not the SHA-256, which may become known between two attempts.
-      return { path, bytes: String(file?.bytes ?? ''), version: file?.etag ?? file?.sha256 ?? '' };
-    }),
+    files: checkpoint.weightFiles.map((path) => versionOf(rows[i], path)),
+  }));
+  const learned = tasks.map((row) => ({
+    identity: row.id,
+    files: row.files.map(({ path }) => versionOf(row, path)),
   }));
   const files = plan.files.map(({ path, bytes, header }) => ({
     path,
@@ -22,8 +34,14 @@ export function planDigest(plan: MergePlan, rows: readonly CheckpointRow[], vers
     header: createHash('sha256').update(header).digest('hex'),
   }));
   return createHash('sha256')
-    .update(canonical({ version, recipe: plan.recipe, inputs, files }))
+    .update(canonical({ version, recipe: plan.recipe, inputs, files, learned, provider }))
     .digest('hex');
+}
+
+function versionOf(row: AssetRow | undefined, path: string) {
+  const file = row?.files.find((candidate) => candidate.path === path);
+  // The etag and not the SHA-256, which may become known between two attempts.
+  return { path, bytes: String(file?.bytes ?? ''), version: file?.etag ?? file?.sha256 ?? '' };
 }
 
 /** JSON with sorted keys and without spaces: one text for one value. */

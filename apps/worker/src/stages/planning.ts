@@ -1,4 +1,4 @@
-import type { CheckpointRow, Claim } from '@amalgam/database';
+import type { AssetRow, Claim } from '@amalgam/database';
 import { type MergePlan, planMerge } from '@amalgam/engine';
 import { findInputs, resultPrefix } from '@amalgam/runtime';
 import type { FolderView } from '@amalgam/storage';
@@ -8,35 +8,40 @@ import { patiently } from '../patience.js';
 import { fetchInputs, type LocalInputs, remoteBytes, verifyInputs } from './inputs.js';
 import { planDigest } from './plan-digest.js';
 import type { ProgressReporter } from './progress.js';
+import { fetchTasks, type LocalTasks, learnedFrom } from './task-inputs.js';
 
 /** What the later stages need of an attempt. */
 export interface Planned {
   claim: Claim;
   plan: MergePlan;
   /** In the order of `plan.inputs`, as are `folders`. */
-  rows: CheckpointRow[];
+  rows: AssetRow[];
   folders: FolderView[];
   local: LocalInputs;
+  /** The recipe's tasks with their files on this machine, until `local` is released. */
+  tasks: LocalTasks;
+  /** Of everything that coefficients and result depend on. */
   digest: string;
-  /** Where the result's objects go. */
+  /** Where the objects of the merge go; the result's in a folder of their own below it. */
   prefix: string;
 }
 
 /**
  * Finds the inputs, checks that their bytes are those that were registered, plans the merge from their headers and
- * brings what is remote to this machine.
+ * brings what is remote to this machine. `folder` is the attempt's own.
  */
 export async function planStage(
   context: WorkerContext,
   claim: Claim,
   lease: Lease,
   progress: ProgressReporter,
+  folder: string,
 ): Promise<Planned> {
-  const { config, parts, log, identity } = context;
+  const { config, parts, log, identity, device } = context;
   const { signal } = lease;
   await progress.enter('planning', 0, claim.merge.bytesTotal);
   const { projectId, recipe, id } = claim.merge;
-  const { base, models, rows } = await patiently(() => findInputs(parts, projectId, recipe), {
+  const { base, models, rows, tasks } = await patiently(() => findInputs(parts, projectId, recipe), {
     signal,
     log,
     what: 'finding the inputs',
@@ -48,6 +53,17 @@ export async function planStage(
 
   const total = remoteBytes(plan, folders);
   const local = await fetchInputs(context, plan, folders, signal, (done) => progress.report(done, total));
-  const digest = planDigest(plan, rows, identity.version);
-  return { claim, plan, rows, folders, local, digest, prefix: `${resultPrefix(id)}/${digest}` };
+  try {
+    const digest = planDigest(plan, {
+      rows,
+      tasks: plan.tuning === null ? [] : learnedFrom(tasks),
+      provider: plan.tuning === null ? null : device.provider,
+      version: identity.version,
+    });
+    const fetched = await fetchTasks(context, tasks, plan.recipe, folder, signal);
+    return { claim, plan, rows, folders, local, tasks: fetched, digest, prefix: resultPrefix(id) };
+  } catch (error) {
+    await local.release();
+    throw error;
+  }
 }

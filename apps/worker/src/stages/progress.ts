@@ -1,4 +1,4 @@
-import { type MergeStage, PROGRESS_INTERVAL_MS } from '@amalgam/contracts';
+import { type MergeStage, PROGRESS_INTERVAL_MS, type TuningProgress } from '@amalgam/contracts';
 import type { Database } from '@amalgam/database';
 import type { Logger } from '@amalgam/telemetry';
 import type { Lease } from '../lease.js';
@@ -37,10 +37,10 @@ export class ProgressReporter {
   }
 
   /** May be called as often as one likes. */
-  report(bytesDone: number, bytesTotal: number): void {
+  report(bytesDone: number, bytesTotal: number, tuning?: TuningProgress): void {
     if (this.#sending !== undefined || Date.now() - this.#sentAt < PROGRESS_INTERVAL_MS) return;
     this.#sentAt = Date.now();
-    const update = { stage: this.#stage, bytesDone, bytesTotal };
+    const update = { stage: this.#stage, bytesDone, bytesTotal, ...(tuning !== undefined && { tuning }) };
     this.#sending = this.#attempts
       .progress(this.#lease.attemptId, update)
       .then(

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AmalgamError, type Report } from '@amalgam/contracts';
 import type { Contents } from '@amalgam/database';
-import { type WrittenFile, writeArtifacts } from '@amalgam/engine';
+import { type MergePlan, type WrittenFile, writeArtifacts } from '@amalgam/engine';
 import { describeFolder } from '@amalgam/runtime';
 import { storeFolder } from '@amalgam/storage';
 import type { WorkerContext } from '../context.js';
@@ -28,16 +28,17 @@ export async function publishStage(
   outDir: string,
 ): Promise<void> {
   const { parts, log } = context;
-  const { plan, rows, prefix, claim } = planned;
-  const { result, digestOf } = merged;
+  const { plan, rows, claim } = planned;
+  const { result, digestOf, prefix } = merged;
   const total = plan.bytesRead + plan.bytesWritten;
   await progress.enter('publishing', total, total);
   const folders = await verifyInputs(context, plan, rows);
   await keepInputDigests(context, planned, merged, lease.signal);
 
   const name = claim.merge.name ?? `${plan.recipe.method} of ${plan.inputs.map((input) => input.name).join(', ')}`;
-  const { planning = 0 } = progress.seconds;
-  result.report.seconds = { planning, ...result.report.seconds };
+  // Of merging there are finer times already.
+  const { merging: _, publishing: __, ...before } = progress.seconds;
+  result.report.seconds = { ...before, ...result.report.seconds };
   const small = await writeArtifacts(plan, result, { outDir, donor: folders[plan.donor]!, digestOf, name });
   const stored: WrittenFile[] = [...result.files];
   let report: Report = result.report;
@@ -49,7 +50,7 @@ export async function publishStage(
     if (path === 'report.json') report = JSON.parse(new TextDecoder().decode(bytes)) as Report;
   }
 
-  const contents = await readBack(context, planned, stored);
+  const contents = await readBack(context, plan, prefix, stored);
   await progress.finish();
   lease.signal.throwIfAborted();
   const finish = () =>
@@ -82,7 +83,12 @@ async function keepInputDigests(
 }
 
 /** The result as it lies in the store, from its listing and its headers. */
-async function readBack({ parts }: WorkerContext, { plan, prefix }: Planned, stored: WrittenFile[]): Promise<Contents> {
+async function readBack(
+  { parts }: WorkerContext,
+  plan: MergePlan,
+  prefix: string,
+  stored: WrittenFile[],
+): Promise<Contents> {
   const digests = new Map(stored.map(({ path, sha256 }) => [path, sha256 ?? '']));
   const contents = await describeFolder(storeFolder(parts.store, prefix, 'the result'), digests);
   const found = new Map(contents.files.map((file) => [file.path, file.bytes]));
