@@ -27,6 +27,19 @@ beforeAll(async () => {
   for (const provider of PROVIDERS) usable.set(provider, (await probeProvider(provider)).ok);
 });
 
+describe('a search', () => {
+  it('that is canceled ends at once, whatever the driver does', async () => {
+    const cancel = new AbortController();
+    const started = performance.now();
+    const log = new Log();
+    const search = chooseProvider('auto', log, { entry: program('hang'), signal: cancel.signal });
+    setTimeout(() => cancel.abort(), 300);
+    await expect(search).rejects.toMatchObject({ code: 'canceled' });
+    expect(performance.now() - started).toBeLessThan(5_000);
+    expect(log.lines).toEqual([]);
+  });
+});
+
 describe('a probe', () => {
   it('finds the CPU usable, and takes its time when asked to', async () => {
     expect(await probeProvider('cpu', { threads: 1 })).toEqual({ ok: true, ms: 0 });
