@@ -36,14 +36,12 @@ const registerGraph = (name = 'g') =>
 const registerDataset = (name = 'd') =>
   world.db.datasets.createRegistered(world.projectId, { ...DATASET, name, uri: `file:///data/${name}` });
 const begin = (kind: 'graph' | 'dataset', expiresAt = new Date(Date.now() + 3_600_000)) =>
-  world.db
-    .assets(kind)
-    .createUpload(world.projectId, {
-      name: 'up',
-      storePrefix: `x/${kind}`,
-      files: [{ path: 'a', bytes: 1 }],
-      expiresAt,
-    });
+  world.db.assets(kind).createUpload(world.projectId, {
+    name: 'up',
+    storePrefix: `x/${kind}`,
+    files: [{ path: 'a', bytes: 1 }],
+    expiresAt,
+  });
 
 describe('graphs and datasets', () => {
   it('keep what their headers say, and show it as the contract has it', async () => {
