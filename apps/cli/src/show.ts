@@ -1,4 +1,4 @@
-import type { Plan } from '@amalgam/contracts';
+import type { Plan, RecipeTask } from '@amalgam/contracts';
 
 /** Bytes for people: 1.40 GB. */
 export function showBytes(bytes: number): string {
@@ -24,17 +24,28 @@ export function showTable(head: string[], rows: string[][]): string {
   return [line(head), widths.map((width) => '─'.repeat(width)).join('  '), ...rows.map(line)].join('\n');
 }
 
+function showTask({ name, model, graph, data, evaluation }: RecipeTask): string {
+  const of = [model, graph, data === undefined ? [] : `learns from ${data}`, `evaluated on ${evaluation ?? data}`];
+  return `task        ${name}: ${of.flat().join(', ')}`;
+}
+
+function showTuning({ steps, coefficients, task_vector_bytes: bytes }: NonNullable<Plan['tuning']>): string {
+  return `tuning      ${steps} steps, ${coefficients.toLocaleString('en')} coefficients, task vectors in a temporary file of ${showBytes(bytes)}`;
+}
+
 export function showPlan(plan: Plan): string {
   const { merged, copied, heads } = plan.tensors;
   return [
     `method      ${plan.method} ${JSON.stringify(plan.recipe.parameters)}`,
     ...(plan.recipe.base === undefined ? [] : [`base        ${plan.recipe.base}`]),
     ...plan.recipe.models.map((model) => `model       ${model.model} ${JSON.stringify(model.parameters)}`),
+    ...(plan.recipe.tasks ?? []).map(showTask),
     `tensors     ${merged} merged (${plan.parameters.toLocaleString('en')} parameters), ${copied} copied, ${heads} in heads/`,
     `reads       ${showBytes(plan.bytes_read)}`,
     `writes      ${showBytes(plan.bytes_written)} in ${plan.files.length} files`,
     `memory      at most ${showBytes(plan.memory_bytes)}`,
-    `time        about ${plan.seconds} s`,
+    `time        about ${plan.seconds} s${plan.tuning === undefined ? '' : ', and that of the tuning'}`,
+    ...(plan.tuning === undefined ? [] : [showTuning(plan.tuning)]),
     ...plan.files.map((file) => `  ${file.path}  ${showBytes(file.bytes)}, ${file.tensors} tensors`),
     ...plan.warnings.map((warning) => `note: ${warning}`),
   ].join('\n');

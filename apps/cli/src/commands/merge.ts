@@ -2,18 +2,23 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, readdir, realpath, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join, relative, resolve, sep } from 'node:path';
 import { AmalgamError } from '@amalgam/contracts';
-import { describePlan, executeMerge, planMerge, writeArtifacts } from '@amalgam/engine';
-import { Presets, SingleBar } from 'cli-progress';
-import { Command } from 'commander';
-import { openRecipeInputs } from '../local-input.js';
+import { describePlan, planMerge, writeArtifacts } from '@amalgam/engine';
+import { PROVIDERS, type Provider } from '@amalgam/tuning';
+import { Command, Option } from 'commander';
+import { checkLocalTasks, type LocalTask, openRecipeInputs } from '../local-input.js';
+import { mergeLocally } from '../local-merge.js';
+import { barProgress, jsonProgress } from '../merge-progress.js';
 import { parseBytes, parseCount } from '../options.js';
 import { readRecipe } from '../recipe-file.js';
 import { showBytes, showPlan, showTable } from '../show.js';
+import { showCoefficients, showTasks } from '../show-scores.js';
 
 interface Options {
   out: string;
   threads?: number;
   memory?: number;
+  device: 'auto' | Provider;
+  evaluation: boolean;
   digests: boolean;
   force?: boolean;
   json?: boolean;
@@ -25,7 +30,13 @@ export function mergeCommand(): Command {
     .argument('<recipe>', 'YAML or JSON file; paths in it start from its folder')
     .requiredOption('--out <dir>', 'folder for the result; it appears when the merge is complete')
     .option('--threads <n>', 'default: one per core, as far as --memory allows', parseCount)
-    .option('--memory <bytes>', 'bound on resident memory, as 512MB', parseBytes)
+    .option('--memory <bytes>', 'bound on resident memory of the merge itself, as 512MB', parseBytes)
+    .addOption(
+      new Option('--device <name>', 'what a recipe’s tasks run on; auto: the best that works')
+        .choices(['auto', ...PROVIDERS])
+        .default('auto'),
+    )
+    .option('--no-evaluation', 'do not judge the result by the recipe’s tasks')
     .option('--no-digests', 'leave out the SHA-256 of inputs and outputs')
     .option('--force', 'replace what is in the folder')
     .option('--json', 'progress and result as JSON lines')
@@ -38,11 +49,12 @@ async function merge(path: string, options: Options): Promise<void> {
   await refuseToOverwrite(out, options);
   const { recipe, folder } = await readRecipe(path);
   const inputs = await openRecipeInputs(recipe, folder);
-  await refuseToReplaceInputs(out, [path, ...inputs.all.map((input) => input.identity)]);
+  await refuseToReplaceInputs(out, [path, ...inputs.all.map((input) => input.identity), ...taskFiles(inputs.tasks)]);
   const plan = planMerge(recipe, inputs, {
     ...(options.threads === undefined ? {} : { threads: options.threads }),
     ...(options.memory === undefined ? {} : { memoryBytes: options.memory }),
   });
+  checkLocalTasks(inputs.tasks, plan);
   const progress = options.json ? jsonProgress() : barProgress();
   if (!options.json) console.error(showPlan(describePlan(plan)));
 
@@ -50,28 +62,28 @@ async function merge(path: string, options: Options): Promise<void> {
   const cancel = () => abort.abort();
   process.once('SIGINT', cancel).once('SIGTERM', cancel);
   // Beside the result, so that the last step is a rename: nobody ever sees half a model.
-  const scratch = join(dirname(out), `.${basename(out)}.partial-${randomBytes(4).toString('hex')}`);
+  const mark = randomBytes(4).toString('hex');
+  const beside = (what: string) => join(dirname(out), `.${basename(out)}.${what}-${mark}`);
+  const scratch = beside('partial');
   await makeFolders(scratch).catch((error: NodeJS.ErrnoException) => {
     throw new AmalgamError('invalid_request', `--out ${out}: ${error.message}`);
   });
   try {
-    const digestInputs = options.digests
-      ? inputs.all.flatMap(({ checkpoint }, input) => checkpoint.weightFiles.map((file) => ({ input, file })))
-      : [];
-    const result = await executeMerge(plan, {
-      pathOf: (input, file) => inputs.all[input]!.pathOf(file),
+    const { result, digestOf } = await mergeLocally(plan, inputs, {
       outDir: scratch,
+      workDir: beside('tuning'),
+      device: options.device,
+      threads: options.threads,
+      evaluation: options.evaluation,
       digests: options.digests,
-      digestInputs,
       signal: abort.signal,
-      onProgress: progress.update,
+      progress,
     });
     progress.stop();
-    const digests = new Map(digestInputs.map(({ input, file }, i) => [`${input}/${file}`, result.inputDigests[i]!]));
     const others = await writeArtifacts(plan, result, {
       outDir: scratch,
       donor: inputs.all[plan.donor]!.folder,
-      digestOf: (input, file) => digests.get(`${input}/${file}`) ?? null,
+      digestOf,
       name: basename(out),
     });
     await publish(scratch, out, options.force === true);
@@ -81,6 +93,9 @@ async function merge(path: string, options: Options): Promise<void> {
     } else {
       const rows = files.map((file) => [file.path, showBytes(file.bytes), file.sha256 ?? '–']);
       console.log(showTable(['file', 'size', 'sha256'], rows));
+      const { coefficients, tasks } = result.report;
+      if (coefficients !== undefined) console.log(`\n${showCoefficients(coefficients)}`);
+      if (tasks !== undefined) console.log(`\n${showTasks(tasks)}`);
       console.log(`\n${out}: done in ${result.report.seconds['total']!.toFixed(2)} s`);
     }
   } finally {
@@ -88,6 +103,11 @@ async function merge(path: string, options: Options): Promise<void> {
     process.off('SIGINT', cancel).off('SIGTERM', cancel);
     await rm(scratch, { recursive: true, force: true });
   }
+}
+
+function taskFiles(tasks: readonly LocalTask[]): string[] {
+  const files = tasks.flatMap(({ graph, data, evaluation }) => [graph.path, data?.path, evaluation?.path]);
+  return files.filter((file) => file !== undefined);
 }
 
 async function refuseToOverwrite(out: string, { force }: Options): Promise<void> {
@@ -146,34 +166,4 @@ async function publish(scratch: string, out: string, force: boolean): Promise<vo
   );
   await rename(scratch, out);
   if (moved) await rm(aside, { recursive: true, force: true });
-}
-
-function barProgress() {
-  if (!process.stderr.isTTY) return { update: () => {}, stop: () => {} };
-  const bar = new SingleBar(
-    {
-      format: 'merging {bar} {percentage}% | {done} of {size} | {eta_formatted} left',
-      stream: process.stderr,
-      hideCursor: true,
-    },
-    Presets.shades_classic,
-  );
-  let started = false;
-  return {
-    update: (done: number, total: number) => {
-      if (!started) bar.start(total, 0, { done: '', size: '' });
-      started = true;
-      bar.update(done, { done: showBytes(done), size: showBytes(total) });
-    },
-    stop: () => bar.stop(),
-  };
-}
-
-function jsonProgress() {
-  return {
-    update: (done: number, total: number) => {
-      console.log(JSON.stringify({ event: 'progress', bytes_done: done, bytes_total: total }));
-    },
-    stop: () => {},
-  };
 }
