@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Recipe } from '@amalgam/contracts';
-import { type ModelInput, type PlanOptions, planMerge } from '@amalgam/engine';
+import { type MergePlan, type ModelInput, type PlanOptions, planMerge } from '@amalgam/engine';
 import { describeCheckpoint, describeDataset, localFileFolder } from '@amalgam/tensors';
 import type { TaskJob } from '../../src/jobs.js';
 
@@ -37,39 +37,65 @@ export async function datasetOf(path: string) {
   return { name: basename(path), path, description: await describeDataset(localFileFolder(path)) };
 }
 
-/** A merge of the zoo's six models, with its tasks. */
+/** A planned merge with its tasks, as `tuneMerge` takes it. */
+export interface Merge {
+  plan: MergePlan;
+  tasks: TaskJob[];
+  pathOf(input: number): string;
+}
+
+export interface ZooOptions extends PlanOptions {
+  /** The models: tasks of the zoo. Default: all six. */
+  names?: string[];
+  /** The tasks. Default: one for each model, with the graph of the newer exporter. */
+  tasks?: { name: string; model?: string; folder?: 'legacy/' }[];
+  merge?: Recipe['merge'];
+  /** False: no base. */
+  base?: boolean;
+}
+
+/** A merge of the zoo's models. */
 export async function zooMerge(
   method: string,
   parameters: Record<string, unknown>,
-  { folder = '', names = reference.tasks, ...options }: { folder?: string; names?: string[] } & PlanOptions = {},
-) {
+  { names = reference.tasks, tasks = names.map((name) => ({ name })), merge, base = true, ...options }: ZooOptions = {},
+): Promise<Merge> {
   const recipe: Recipe = {
     method,
-    base: `${ZOO}base.safetensors`,
+    ...(base && { base: `${ZOO}base.safetensors` }),
     models: names.map((name) => ({ model: `${ZOO}${name}.safetensors` })),
     parameters,
-    tasks: names.map((name) => ({
+    ...(merge !== undefined && { merge }),
+    tasks: tasks.map(({ name, model = name, folder = '' }) => ({
       name,
-      model: `${ZOO}${name}.safetensors`,
+      model: `${ZOO}${model}.safetensors`,
       graph: `${ZOO}${folder}${name}.onnx`,
       data: `${ZOO}${name}.unlabeled.safetensors`,
       evaluation: `${ZOO}${name}.labeled.safetensors`,
     })),
   };
-  const base = await openInput(recipe.base!);
+  return openMerge(recipe, options);
+}
+
+/** Plans a recipe whose references are paths. */
+export async function openMerge(recipe: Recipe, options: PlanOptions = {}): Promise<Merge> {
+  const base = recipe.base === undefined ? null : await openInput(recipe.base);
   const models = await Promise.all(recipe.models.map(({ model }) => openInput(model)));
   const plan = planMerge(recipe, { base, models }, { threads: 1, ...options });
-  const tasks: TaskJob[] = await Promise.all(
-    recipe.tasks!.map(async (task, model) => ({
-      name: task.name,
-      model,
-      graph: { name: basename(task.graph), path: task.graph },
-      data: await datasetOf(task.data!),
-      evaluation: await datasetOf(task.evaluation!),
-    })),
+  const tasks = await Promise.all(
+    (recipe.tasks ?? []).map(
+      async ({ name, model, graph, data, evaluation, logits, mask }): Promise<TaskJob> => ({
+        name,
+        model: recipe.models.findIndex((entry) => entry.model === model),
+        graph: { name: basename(graph), path: graph },
+        data: data === undefined ? null : await datasetOf(data),
+        evaluation: evaluation === undefined ? null : await datasetOf(evaluation),
+        logits,
+        mask,
+      }),
+    ),
   );
-  const pathOf = (input: number) => plan.inputs[input]!.reference;
-  return { plan, tasks, pathOf };
+  return { plan, tasks, pathOf: (input) => plan.inputs[input]!.reference };
 }
 
 /** A reference's settings as parameters of adamerging. */

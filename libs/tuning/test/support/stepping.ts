@@ -1,0 +1,81 @@
+import { basename, dirname, join } from 'node:path';
+import { writeTaskVectors } from '@amalgam/engine';
+import { writeModel } from '@amalgam/onnx';
+import { openDataset } from '@amalgam/tensors';
+import { onTestFinished } from 'vitest';
+import type { Table } from '../../src/adam.js';
+import type { VectorFile } from '../../src/jobs.js';
+import { openMergedTensors, prepareTask } from '../../src/prepare.js';
+import { Stepper, type StepResult } from '../../src/run-tuning.js';
+import { Sampler } from '../../src/sampling.js';
+import { openSession, probe } from '../../src/session.js';
+import { buildStepGraph, type StepGraph, type StepOptions } from '../../src/step-graph.js';
+import { storedInputs } from '../../src/stored-plan.js';
+import type { Merge } from './zoo.js';
+
+export interface Step {
+  graph: StepGraph;
+  vectors: VectorFile;
+  tensors: string[];
+  run(coefficients: Table, step?: number): Promise<StepResult>;
+  /** Coefficients that are all the same. */
+  table(value: number): Table;
+}
+
+/** A merge's step graph in this process, for coefficients of one's choice. */
+export async function openStep(
+  { plan, tasks, pathOf }: Merge,
+  workDir: string,
+  options: Partial<StepOptions> = {},
+): Promise<Step> {
+  const { settings } = plan.tuning!;
+  const dtype = ({ float32: 'F32', float16: 'F16', bfloat16: 'BF16' } as const)[settings.taskVectorDtype];
+  const vectors = await writeTaskVectors(plan, { pathOf, path: join(workDir, 'task-vectors.bin'), dtype });
+  const { base, models } = storedInputs(plan, pathOf);
+  const place = { provider: 'cpu', threads: 1 } as const;
+  const merged = plan.merged.map(({ name, shape }) => ({ name, shape }));
+  const job = { kind: 'tune' as const, ...place, base: base!, models, merged, tasks, vectors, settings, resume: null };
+  const prepared = await Promise.all(tasks.map(({ data }, i) => prepareTask(job, i, data!, settings.batchSize)));
+  const readers = await Promise.all(tasks.map(({ data }) => openDataset(data!.path, data!.description)));
+  for (const task of prepared) await openMergedTensors(task, job);
+  const graph = await buildStepGraph(prepared, {
+    vectors,
+    location: basename(vectors.path),
+    models: models.length,
+    granularity: settings.granularity,
+    loss: settings.loss,
+    batchSize: settings.batchSize,
+    batchesPerStep: settings.batchesPerStep,
+    activationBytes: 1e9,
+    portable: false,
+    probe,
+    share: true,
+    ...options,
+  });
+  const path = join(dirname(vectors.path), 'step.onnx');
+  await writeModel(graph.model, path);
+  const samplers = tasks.map(({ name }, t) => new Sampler(settings, name, readers[t]!.description.rows));
+  const stepper = new Stepper(await openSession(path, place), graph, readers, samplers, job);
+  onTestFinished(async () => {
+    await stepper.release();
+    for (const reader of readers) await reader.close();
+  });
+  const tensors = settings.granularity === 'task' ? ['*'] : vectors.tensors.map(({ name }) => name);
+  return {
+    graph,
+    vectors,
+    tensors,
+    run: (coefficients, step = 0) => stepper.step(coefficients, step),
+    table: (value) => tensors.map(() => models.map(() => value)),
+  };
+}
+
+export function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
+}
+
+/** Largest difference of two tables, relative to the second one's largest entry. */
+export function apart(one: Table, other: Table): number {
+  const scale = Math.max(...other.flat().map(Math.abs));
+  return Math.max(...one.flatMap((row, r) => row.map((value, k) => Math.abs(value - other[r]![k]!)))) / scale;
+}
