@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { isFloat } from '@amalgam/contracts';
-import { loadTensor, type OnnxDtype, type TensorProto, tensorInfo } from '@amalgam/onnx';
+import { loadTensor, ONNX_DTYPES, type OnnxDtype, readTensorBytes, type TensorProto, tensorInfo } from '@amalgam/onnx';
 import { toFloat32 } from '@amalgam/tensors';
 import { roundTo16 } from './bind-round.js';
 import { elementsOf, readStored, type StoredCheckpoint, type StoredTensor } from './stored.js';
@@ -120,6 +120,18 @@ export function transpose(values: Float32Array, rows: number, columns: number): 
   return result;
 }
 
+/** True when all elements of an initializer of a bindable dtype are equal. */
+export async function isUniform(tensor: TensorProto): Promise<boolean> {
+  const { dtype, byteLength } = tensorInfo(tensor);
+  // Most tensors are not, and show it at once.
+  for (const length of [Math.min(byteLength, 512), byteLength]) {
+    const bytes = await readTensorBytes(tensor, 0, length);
+    const width = ONNX_DTYPES[dtype].bits / 8;
+    if (bytes.some((byte, i) => byte !== bytes[i % width])) return false;
+  }
+  return true;
+}
+
 /** How many different values there are, counted to three at most: masks and fresh vectors have one or two. */
 export function distinctValues(values: Float32Array): number {
   const found = new Set<number>();
@@ -135,7 +147,7 @@ async function indexInitializers(initializers: ReadonlyMap<string, TensorProto>)
     const { dtype, elements } = tensorInfo(tensor);
     const precision: Precision = dtype === 'F16' || dtype === 'BF16' ? dtype : 'F32';
     const digest =
-      precision === 'F32'
+      dtype === 'F64'
         ? digestOf('F32', await initializerValues(tensor))
         : digestBytes((await loadTensor(tensor)).bytes);
     const sizes = entry(wanted, elements, () => new Map<Precision, Map<string, string[]>>());

@@ -1,5 +1,5 @@
 import { AmalgamError, quote, quoteList } from '@amalgam/contracts';
-import { describeNode, type Graph, isFloatDtype, type OnnxDtype, tensorInfo } from '@amalgam/onnx';
+import { describeNode, type Graph, isFloatDtype, isStringTensor, type OnnxDtype, tensorInfo } from '@amalgam/onnx';
 import { distinctValues, initializerValues, isBindable, type Origin } from './bind-contents.js';
 import { renaming } from './bind-names.js';
 import type { Use } from './bind-uses.js';
@@ -15,7 +15,7 @@ export const UNFOLDED_EXPORT =
   'torch.onnx.export(..., dynamo=False, training=torch.onnx.TrainingMode.PRESERVE, do_constant_folding=False)';
 
 /**
- * Refuses a graph that has weights besides the known ones: initializers of more than 64 elements, and smaller ones
+ * Refuses a graph that has weights besides the bound ones: initializers of more than 64 elements, and smaller ones
  * whose name and shape a tensor has. Single numbers, and tensors of no more than two different values, such as
  * attention masks, are constants.
  *
@@ -23,13 +23,14 @@ export const UNFOLDED_EXPORT =
  */
 export async function requireMatched(
   graph: Graph,
-  known: ReadonlySet<string>,
+  bound: ReadonlySet<string>,
   checkpoints: Readonly<Record<Origin, StoredCheckpoint>>,
 ): Promise<void> {
   const lost: string[] = [];
   for (const [name, tensor] of graph.initializers) {
+    if (bound.has(name) || isStringTensor(tensor) || !graph.isUsed(name)) continue;
     const { dtype, dims, elements } = tensorInfo(tensor);
-    if (known.has(name) || elements < 2 || !isFloatDtype(dtype) || !graph.isUsed(name)) continue;
+    if (elements < 2 || !isFloatDtype(dtype)) continue;
     const namesake = findNamesake(checkpoints, name, dims);
     if (namesake === undefined) {
       if (elements <= LARGEST_CONSTANT) continue;
@@ -43,7 +44,7 @@ export async function requireMatched(
     'unbound_graph',
     `${graph.name}: ${lost.length} of its weights match no tensor of ${checkpoints.base.name} or ` +
       `${checkpoints.model.name}: ${lost.slice(0, LISTED).join('; ')}${more}. Export in float32, float16 or bfloat16 ` +
-      `from one of the two, with ${UNFOLDED_EXPORT}; what the model computes once must be a saved buffer`,
+      `from one of the two, with an open batch size, by ${UNFOLDED_EXPORT}; what the model computes once must be a saved buffer`,
   );
 }
 

@@ -3,19 +3,13 @@ import {
   domainOf,
   type Graph,
   graphOf,
+  isStringTensor,
   modelOf,
   type NodeProto,
   type TensorProto,
   tensorInfo,
 } from '@amalgam/onnx';
-import {
-  type Contents,
-  distinctValues,
-  type Hit,
-  initializerValues,
-  isBindable,
-  matchContents,
-} from './bind-contents.js';
+import { type Contents, type Hit, isBindable, isUniform, matchContents } from './bind-contents.js';
 import { refuseAmbiguous, requireMatched } from './bind-errors.js';
 import { type Open, type Resolution, resolveUses } from './bind-resolve.js';
 import { type Binding, bindingOf } from './bind-types.js';
@@ -68,8 +62,7 @@ export async function bindGraph(
   const bindings = [...unfolded, ...bindUses(copy, open, resolution)];
   bindings.push(...(await restoreBiases(copy, bindings, checkpoints)));
   const bound = new Set(bindings.map(({ initializer }) => initializer));
-  // What has a tensor's numbers and is none of them is a constant: all its elements are equal.
-  await requireMatched(copy, new Set([...bound, ...open.keys()]), checkpoints);
+  await requireMatched(copy, bound, checkpoints);
   const tensors = new Set(bindings.map(({ tensor }) => tensor));
   return {
     graph: copy,
@@ -92,6 +85,7 @@ function identitiesToInitializers(graph: Graph): void {
 function bindable(graph: Graph): Map<string, TensorProto> {
   return new Map(
     [...graph.initializers].filter(([name, tensor]) => {
+      if (isStringTensor(tensor)) return false;
       const { dtype, elements } = tensorInfo(tensor);
       return isBindable(dtype) && elements > 0 && graph.isUsed(name);
     }),
@@ -108,8 +102,8 @@ async function openInitializers(
   for (const [name, tensor] of bindable(graph)) {
     const candidates = candidatesOf(tensor, contents.hits.get(name) ?? []);
     if (done.has(name) || candidates.size === 0) continue;
-    const uniform = distinctValues(await initializerValues(tensor)) < 2;
-    open.set(name, { uses: usesOf(graph, name, ranks), candidates, elements: tensorInfo(tensor).elements, uniform });
+    const { elements } = tensorInfo(tensor);
+    open.set(name, { uses: usesOf(graph, name, ranks), candidates, elements, uniform: await isUniform(tensor) });
   }
   return open;
 }
