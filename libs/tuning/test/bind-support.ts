@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Dtype } from '@amalgam/contracts';
 import { encodeModel, type Graph, graphOf, modelOf, readModel } from '@amalgam/onnx';
+import { fromFloat32 } from '@amalgam/tensors';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { onTestFinished } from 'vitest';
 import type { Bound } from '../src/bind.js';
@@ -43,7 +44,7 @@ export function checkpointFrom(path: string, name = path.slice(path.lastIndexOf(
 }
 
 export interface Numbers {
-  dtype?: 'F32' | 'F64' | 'I64';
+  dtype?: 'F32' | 'F64' | 'F16' | 'BF16';
   shape: number[];
   values: ArrayLike<number>;
 }
@@ -66,14 +67,9 @@ export function checkpointOf(name: string, tensors: Readonly<Record<string, Numb
   return { name, tensors: stored };
 }
 
-function bytesOf(dtype: 'F32' | 'F64' | 'I64', values: ArrayLike<number>): Uint8Array {
-  const numbers =
-    dtype === 'F32'
-      ? Float32Array.from(values)
-      : dtype === 'F64'
-        ? Float64Array.from(values)
-        : BigInt64Array.from(Array.from(values, (value) => BigInt(value)));
-  return new Uint8Array(numbers.buffer);
+function bytesOf(dtype: NonNullable<Numbers['dtype']>, values: ArrayLike<number>): Uint8Array {
+  if (dtype === 'F64') return new Uint8Array(Float64Array.from(values).buffer);
+  return fromFloat32(dtype, Float32Array.from(values));
 }
 
 export async function graphFrom(path: string): Promise<Graph> {

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Graph, modelOf, rawTensor, type TensorProto, tensorOf, writeModel } from '@amalgam/onnx';
-import { fromFloat32 } from '@amalgam/tensors';
+import { fromFloat32, toFloat32 } from '@amalgam/tensors';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { type Bound, bindGraph } from '../src/bind.js';
 import { referenceWeight } from '../src/bind-reference.js';
@@ -188,10 +188,14 @@ describe('an initializer is bound', () => {
     for (const name of ['w', 'val']) expect(again.initializers.get(name)).toEqual(graph.initializers.get(name));
   });
 
-  it('to a tensor that is stored in float64', async () => {
+  it.each(['F64', 'F16', 'BF16'] as const)('to a tensor that is stored in %s', async (dtype) => {
     const { shape, values } = numbers([3, 4], 1);
-    const graph = chain([tensor('w', { shape, values })], [['MatMul', 'n', 'w']]);
-    expect(found(await bindTo(graph, { w: { dtype: 'F64', shape, values } }))).toEqual({ w: 'w by name' });
+    const narrow =
+      dtype === 'F64' ? Float32Array.from(values) : toFloat32(dtype, fromFloat32(dtype, Array.from(values)));
+    const graph = chain([tensor('w', { shape, values: narrow })], [['MatMul', 'n', 'w']]);
+    const bound = await bindTo(graph, { w: { dtype, shape, values } });
+    expect(found(bound)).toEqual({ w: 'w by name' });
+    expect(await referenceWeight(bound.bindings[0]!)).toEqual(narrow);
   });
 
   it('when its numbers are in an external file', async () => {

@@ -1,7 +1,17 @@
-import { getFloat } from '@amalgam/onnx';
+import { Graph, getFloat, intAttribute, tensorOf } from '@amalgam/onnx';
 import { describe, expect, it } from 'vitest';
 import { type Bound, bindGraph } from '../src/bind.js';
-import { checkpointFrom, FIXTURES, graphFrom, readTensor, run, withReferences } from './bind-support.js';
+import { channelFactors } from '../src/unfold-fit.js';
+import {
+  checkpointFrom,
+  checkpointOf,
+  FIXTURES,
+  graphFrom,
+  type Numbers,
+  readTensor,
+  run,
+  withReferences,
+} from './bind-support.js';
 
 const base = checkpointFrom(`${FIXTURES}resnet/base.safetensors`);
 const tuned = checkpointFrom(`${FIXTURES}resnet/tuned.safetensors`);
@@ -94,4 +104,125 @@ describe.each(['dynamo', 'legacy'])('fresh batch norms, all with the same number
     const { values } = readTensor(`${folder}reference.safetensors`, 'logits');
     expect(difference(await run(await withReferences(bound), { input }), values)).toBeLessThan(1e-6);
   });
+});
+
+/** Conv `a` on an input, with what folding `norm` into `weight` makes, and the checkpoint's other tensors. */
+function folded(weight: number[], norm: Record<'weight' | 'bias' | 'running_mean' | 'running_var', number[]>): Graph {
+  const channels = norm.weight.length;
+  const scale = norm.weight.map((value, i) => value / Math.sqrt(norm.running_var[i]! + 1e-5));
+  const inner = weight.length / channels;
+  const graph = new Graph('graph.onnx');
+  graph.setOpset('', 20);
+  graph.addInput({ name: 'x', type: { tensorType: { elemType: 1 } } });
+  graph.setInitializer(
+    tensorOf(
+      'w',
+      'F32',
+      [channels, inner, 1, 1],
+      weight.map((value, i) => value * scale[Math.floor(i / inner)]!),
+    ),
+  );
+  graph.setInitializer(
+    tensorOf(
+      'b',
+      'F32',
+      [channels],
+      norm.bias.map((value, i) => value - norm.running_mean[i]! * scale[i]!),
+    ),
+  );
+  graph.addOutput(graph.addNode({ opType: 'Conv', inputs: ['x', 'w', 'b'], name: 'a' }).output[0]!);
+  return graph;
+}
+
+const WEIGHT = Array.from({ length: 200 }, (_, i) => Math.sin(i + 1));
+const NORM = { weight: [1, -2], bias: [0.5, 3], running_mean: [2, -1], running_var: [0.3, 4] };
+
+function normTensors(module: string, norm: typeof NORM): Record<string, Numbers> {
+  return Object.fromEntries(
+    Object.entries(norm).map(([leaf, values]) => [`${module}.${leaf}`, { shape: [values.length], values }]),
+  );
+}
+
+const CONVOLUTION = { shape: [2, 100, 1, 1], values: WEIGHT };
+
+async function bindTo(graph: Graph, tensors: Readonly<Record<string, Numbers>>): Promise<Bound> {
+  const checkpoint = checkpointOf('base', tensors);
+  return bindGraph(graph, checkpoint, checkpoint, new Set(Object.keys(tensors)));
+}
+
+describe('a folded batch norm', () => {
+  it('is found by its numbers alone, whatever it is called', async () => {
+    const other = { ...NORM, running_mean: [2, -1.001] };
+    const tensors = { 'x.weight': CONVOLUTION, ...normTensors('near', other), ...normTensors('far.away', NORM) };
+    const bound = await bindTo(folded(WEIGHT, NORM), tensors);
+    expect(pairs(bound)).toEqual({ x: 'far.away' });
+    expect(new Set(bound.bindings.map(({ by }) => by))).toEqual(new Set(['unfolded']));
+  });
+
+  it('is found where it makes channels zero', async () => {
+    const norm = { ...NORM, weight: [0, -2] };
+    const bound = await bindTo(folded(WEIGHT, norm), { 'x.weight': CONVOLUTION, ...normTensors('n', norm) });
+    expect(pairs(bound)).toEqual({ x: 'n' });
+  });
+
+  it('is refused where two explain the numbers and names decide nothing', async () => {
+    const tensors = { 'x.weight': CONVOLUTION, ...normTensors('p', NORM), ...normTensors('q', NORM) };
+    await expect(bindTo(folded(WEIGHT, NORM), tensors)).rejects.toMatchObject({
+      code: 'unbound_graph',
+      message: expect.stringMatching(
+        /"w" \[2, 100, 1, 1\], read by node "a" \(Conv\) .*"x.weight with p", "x.weight with q".*PRESERVE/,
+      ),
+    });
+  });
+
+  it('is refused, with a way to export without folding, where nothing explains the numbers', async () => {
+    const graph = folded(WEIGHT.with(7, 0.6), NORM);
+    graph.rename('w', 'x.weight');
+    const tensors = { 'x.weight': CONVOLUTION, ...normTensors('n', NORM) };
+    await expect(bindTo(graph, tensors)).rejects.toThrow(
+      /"x.weight" .* a batch normalization was folded into it that cannot be undone.*TrainingMode.PRESERVE/,
+    );
+  });
+
+  it('keeps its readers and the name of the graph’s output', async () => {
+    const graph = folded(WEIGHT, NORM);
+    const [output] = graph.outputs.keys();
+    graph.addOutput(graph.op('Relu', [output!]));
+    const outputs = [...graph.outputs.keys()];
+    const bound = await bindTo(graph, { 'x.weight': CONVOLUTION, ...normTensors('n', NORM) });
+    expect([...bound.graph.outputs.keys()]).toEqual(outputs);
+    expect(bound.graph.nodes().map(({ opType }) => opType)).toEqual(['Conv', 'BatchNormalization', 'Relu']);
+    expect(bound.graph.nodes().map(({ input }) => input[0])).toEqual(['x', `${output}_before_norm`, output]);
+  });
+});
+
+it('finds the channels of a transposed convolution in groups', () => {
+  // [inputs 4, channels per group 3, kernel 2], two groups: inputs 0 and 1 make channels 0 to 2.
+  const layout = { outer: 4, channels: 3, inner: 2, groups: 2 };
+  const weight = Float32Array.from({ length: 24 }, (_, i) => i + 1);
+  const factors = [2, 3, 5, 7, 11, 13];
+  const made = weight.map((value, i) => value * factors[(i < 12 ? 0 : 3) + (Math.floor(i / 2) % 3)]!);
+  expect([...channelFactors(made, weight, layout)!]).toEqual(factors);
+  made[5]! += 0.01;
+  expect(channelFactors(made, weight, layout)).toBeNull();
+});
+
+it('gives a bias of zeros back that the exporter left out', async () => {
+  const graph = new Graph('graph.onnx');
+  graph.setOpset('', 20);
+  graph.addInput({ name: 'x', type: { tensorType: { elemType: 1 } } });
+  graph.setInitializer(tensorOf('fc.weight', 'F32', [2, 100], WEIGHT));
+  const attributes = [intAttribute('transB', 1)];
+  graph.addOutput(graph.addNode({ opType: 'Gemm', inputs: ['x', 'fc.weight'], attributes }).output[0]!);
+  const weight = { shape: [2, 100], values: WEIGHT };
+
+  const bound = await bindTo(graph, { 'fc.weight': weight, 'fc.bias': { shape: [2], values: [0, 0] } });
+  expect(bound.bindings.map(({ tensor, by }) => [tensor, by])).toEqual([
+    ['fc.weight', 'name'],
+    ['fc.bias', 'unfolded'],
+  ]);
+  expect(bound.graph.nodes()[0]!.input).toEqual(['x', 'fc.weight', 'fc.bias']);
+
+  const other = await bindTo(graph, { 'fc.weight': weight, 'fc.bias': { shape: [2], values: [0, 1] } });
+  expect(other.unused).toEqual(['fc.bias']);
 });
