@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { Table } from '../src/adam.js';
 import { workFolder } from './support/folders.js';
 import { numbersFrom } from './support/numbers.js';
-import { apart, openStep, type Step, sum } from './support/stepping.js';
+import { apart, openStep, type Step, slopeOf } from './support/stepping.js';
 import { type ZooOptions, zooMerge } from './support/zoo.js';
 
 const TWO = ['digits', 'location'];
@@ -42,16 +42,10 @@ describe('a vision transformer', () => {
     const steepest = [...gradient.keys()]
       .sort((a, b) => Math.max(...gradient[b]!.map(Math.abs)) - Math.max(...gradient[a]!.map(Math.abs)))
       .slice(0, 3);
-    const h = 0.02;
+    const largest = Math.max(...gradient[steepest[0]!]!.map(Math.abs));
     for (const row of steepest) {
       for (const k of TWO.keys()) {
-        const loss = async (by: number) => {
-          const moved = at.map((values) => [...values]);
-          moved[row]![k]! += by;
-          return sum((await step.run(moved)).losses);
-        };
-        const slope = ((await loss(h)) - (await loss(-h))) / (2 * h);
-        const largest = Math.max(...gradient[steepest[0]!]!.map(Math.abs));
+        const slope = await slopeOf(step, at, row, k);
         expect(Math.abs(slope - gradient[row]![k]!) / largest).toBeLessThan(0.01);
       }
     }

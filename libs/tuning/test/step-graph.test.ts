@@ -14,7 +14,7 @@ import {
   smallMerge,
   twoClassifiers,
 } from './support/small-merge.js';
-import { apart, openStep, type Step, sum } from './support/stepping.js';
+import { apart, openStep, type Step, slopesOf } from './support/stepping.js';
 
 /** Coefficients around 0.3, none like another. */
 function someCoefficients({ table }: Step): Table {
@@ -31,23 +31,6 @@ function withParameters(given: SmallMerge, parameters: Record<string, unknown>):
   return { ...given, parameters: { ...given.parameters, ...parameters } };
 }
 
-/** The slope of the losses' sum along every coefficient, from losses alone. */
-async function differences(step: Step, at: Table): Promise<Table> {
-  const h = 0.02;
-  const slopes = at.map((row) => row.map(() => 0));
-  for (const [r, row] of at.entries()) {
-    for (const k of row.keys()) {
-      const loss = async (by: number) => {
-        const moved = at.map((values) => [...values]);
-        moved[r]![k]! += by;
-        return sum((await step.run(moved)).losses);
-      };
-      slopes[r]![k] = ((await loss(h)) - (await loss(-h))) / (2 * h);
-    }
-  }
-  return slopes;
-}
-
 describe('the gradient is the slope of the losses', () => {
   it.each([
     ['by layer', { granularity: 'layer' }],
@@ -59,7 +42,7 @@ describe('the gradient is the slope of the losses', () => {
     const step = await stepOf(withParameters(twoClassifiers(), parameters), options);
     const at = someCoefficients(step);
     const { gradient } = await step.run(at);
-    expect(apart(gradient, await differences(step, at))).toBeLessThan(2e-3);
+    expect(apart(gradient, await slopesOf(step, at))).toBeLessThan(2e-3);
   });
 
   it('where two tasks have one model and a third model has no task', async () => {
@@ -79,7 +62,7 @@ describe('the gradient is the slope of the losses', () => {
     const at = someCoefficients(step);
     const { losses, gradient } = await step.run(at);
     expect(losses[0]).not.toBe(losses[1]);
-    expect(apart(gradient, await differences(step, at))).toBeLessThan(2e-3);
+    expect(apart(gradient, await slopesOf(step, at))).toBeLessThan(2e-3);
     expect(gradient.every((row) => row.every((slope) => slope !== 0))).toBe(true);
   });
 });
@@ -188,7 +171,7 @@ describe('tensors that are not merged', () => {
     const step = await stepOf({ ...twoClassifiers(), merge: { exclude: ['*.bias'] } });
     const at = someCoefficients(step);
     expect(step.tensors).toEqual(['layer1.weight', 'layer2.weight']);
-    expect(apart((await step.run(at)).gradient, await differences(step, at))).toBeLessThan(2e-3);
+    expect(apart((await step.run(at)).gradient, await slopesOf(step, at))).toBeLessThan(2e-3);
   });
 });
 

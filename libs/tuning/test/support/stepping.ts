@@ -70,7 +70,7 @@ export async function openStep(
   };
 }
 
-export function sum(values: readonly number[]): number {
+function sum(values: readonly number[]): number {
   return values.reduce((total, value) => total + value, 0);
 }
 
@@ -78,4 +78,24 @@ export function sum(values: readonly number[]): number {
 export function apart(one: Table, other: Table): number {
   const scale = Math.max(...other.flat().map(Math.abs));
   return Math.max(...one.flatMap((row, r) => row.map((value, k) => Math.abs(value - other[r]![k]!)))) / scale;
+}
+
+/** The slope of the losses' sum along every coefficient, from losses alone. Those in float32 allow for three digits. */
+export async function slopesOf(step: Step, at: Table): Promise<Table> {
+  const slopes = at.map((row) => row.map(() => 0));
+  for (const [r, row] of at.entries()) {
+    for (const k of row.keys()) slopes[r]![k] = await slopeOf(step, at, r, k);
+  }
+  return slopes;
+}
+
+/** The same along one. */
+export async function slopeOf(step: Step, at: Table, row: number, model: number): Promise<number> {
+  const h = 0.02;
+  const loss = async (by: number) => {
+    const moved = at.map((values) => [...values]);
+    moved[row]![model]! += by;
+    return sum((await step.run(moved)).losses);
+  };
+  return ((await loss(h)) - (await loss(-h))) / (2 * h);
 }
