@@ -1,14 +1,17 @@
 import { basename, dirname, join } from 'node:path';
 import { writeTaskVectors } from '@amalgam/engine';
 import { writeModel } from '@amalgam/onnx';
-import { openDataset } from '@amalgam/tensors';
+import { type DatasetReader, openDataset } from '@amalgam/tensors';
+import type { Tensor } from 'onnxruntime-node';
 import { onTestFinished } from 'vitest';
 import type { Table } from '../../src/adam.js';
-import type { VectorFile } from '../../src/jobs.js';
+import { gatherRows } from '../../src/feeds.js';
+import type { TaskJob, VectorFile } from '../../src/jobs.js';
+import { COEFFICIENTS } from '../../src/merging-nodes.js';
 import { openMergedTensors, prepareTask } from '../../src/prepare.js';
 import { Stepper, type StepResult } from '../../src/run-tuning.js';
 import { Sampler } from '../../src/sampling.js';
-import { openSession, probe } from '../../src/session.js';
+import { floatsOf, floatTensor, openSession, probe } from '../../src/session.js';
 import { buildStepGraph, type StepGraph, type StepOptions } from '../../src/step-graph.js';
 import { storedInputs } from '../../src/stored-plan.js';
 import type { Merge } from './zoo.js';
@@ -18,6 +21,8 @@ export interface Step {
   vectors: VectorFile;
   tensors: string[];
   run(coefficients: Table, step?: number): Promise<StepResult>;
+  /** By task: the logits of the first batch, [rows × classes]. */
+  logits(coefficients: Table): Promise<Float32Array[]>;
   /** Coefficients that are all the same. */
   table(value: number): Table;
 }
@@ -65,6 +70,7 @@ export async function openStep(
     graph,
     vectors,
     tensors,
+    logits: (coefficients) => logitsIn(graph, path, tasks, readers, coefficients, settings.batchSize),
     run: (coefficients, step = 0) => stepper.step(coefficients, step),
     table: (value) => tensors.map(() => models.map(() => value)),
   };
@@ -72,6 +78,36 @@ export async function openStep(
 
 function sum(values: readonly number[]): number {
   return values.reduce((total, value) => total + value, 0);
+}
+
+/** Runs the step graph once more, with the values that are the tasks' logits as its outputs. */
+async function logitsIn(
+  { model, inputs }: StepGraph,
+  path: string,
+  tasks: readonly TaskJob[],
+  readers: readonly DatasetReader[],
+  coefficients: Table,
+  batchSize: number,
+): Promise<Float32Array[]> {
+  const nodes = model.graph!.node;
+  const output = nodes.flatMap((node) => node.output.filter((value) => value.endsWith('/logits')));
+  if (output.length !== tasks.length) throw new Error(`${output.length} values look like logits: ${output.join(', ')}`);
+  await writeModel({ ...model, graph: { ...model.graph!, output: output.map((name) => ({ name })) } }, path);
+  const session = await openSession(path, { provider: 'cpu', threads: 1 });
+  const rows = Array.from({ length: batchSize }, (_, row) => row);
+  const feeds: Record<string, Tensor> = {
+    [COEFFICIENTS]: floatTensor(Float32Array.from(coefficients.flat()), [coefficients.length, coefficients[0]!.length]),
+  };
+  for (const { name, tensor, feeds: own } of inputs) {
+    feeds[name] = await gatherRows(
+      own.map(({ task }) => ({ reader: readers[task]!, rows })),
+      tensor,
+    );
+  }
+  const results = await session.run(feeds);
+  const logits = output.sort().map((name) => Float32Array.from(floatsOf(results[name]!)));
+  await session.release();
+  return logits;
 }
 
 /** Largest difference of two tables, relative to the second one's largest entry. */
