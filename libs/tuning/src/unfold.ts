@@ -106,13 +106,16 @@ class Search {
 
   #weightsFor(folded: Folded, from: Origin): { named: StoredTensor[]; others: StoredTensor[] } {
     const path = modulePath(folded.node);
+    // Weights of zeros may share one initializer: a norm with scales of zero makes any weight that.
+    const ownName = this.#graph.consumers(folded.weight).length === 1;
     const named: StoredTensor[] = [];
     const others: StoredTensor[] = [];
     for (const tensor of Object.values(this.#checkpoints[from].tensors)) {
       if (orientation(folded, tensor) === null) continue;
-      const module = moduleOf(tensor.name);
-      const related = renaming(folded.weight, tensor.name) ?? (path ? renaming(path, module) : undefined);
-      (related === undefined ? others : named).push(tensor);
+      const related =
+        (ownName && renaming(folded.weight, tensor.name) !== undefined) ||
+        (path && renaming(path, moduleOf(tensor.name)) !== undefined);
+      (related ? named : others).push(tensor);
     }
     return { named, others };
   }

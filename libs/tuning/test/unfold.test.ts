@@ -1,6 +1,8 @@
+import { readFileSync } from 'node:fs';
 import { Graph, getFloat, intAttribute, tensorOf } from '@amalgam/onnx';
 import { describe, expect, it } from 'vitest';
 import { type Bound, bindGraph } from '../src/bind.js';
+import { referenceWeight } from '../src/bind-reference.js';
 import { channelFactors } from '../src/unfold-fit.js';
 import {
   checkpointFrom,
@@ -87,6 +89,29 @@ describe.each([
     ).toBe(file === 'legacy' ? 2 : 0);
   });
 });
+
+it.each(['dynamo', 'legacy'])('merged, statistics included, the %s export gives PyTorch’s entropy', async (file) => {
+  const bound = await bindGraph(await graphFrom(`${FIXTURES}resnet/${file}.onnx`), base, tuned, merged);
+  const { coefficient, entropy } = JSON.parse(readFileSync(`${FIXTURES}resnet/reference.json`, 'utf8')) as {
+    coefficient: number;
+    entropy: number;
+  };
+  for (const binding of bound.bindings.filter(({ tensor }) => merged.has(tensor))) {
+    const from = await referenceWeight({ ...binding, reference: base.tensors[binding.tensor]! });
+    const to = await referenceWeight({ ...binding, reference: tuned.tensors[binding.tensor]! });
+    const values = from.map((value, i) => value + coefficient * (to[i]! - value));
+    bound.graph.setInitializer(tensorOf(binding.initializer, 'F32', binding.dims, values));
+  }
+  const logits = await run(bound.graph, { input: readTensor(`${FIXTURES}resnet/reference.safetensors`, 'input') });
+  const rows = Array.from({ length: 4 }, (_, row) => [...logits.subarray(4 * row, 4 * row + 4)]);
+  const mean = rows.reduce((sum, row) => sum + entropyOf(row), 0) / rows.length;
+  expect(Math.abs(mean - entropy)).toBeLessThan(1e-5);
+});
+
+function entropyOf(logits: readonly number[]): number {
+  const total = Math.log(logits.reduce((sum, logit) => sum + Math.exp(logit), 0));
+  return logits.reduce((sum, logit) => sum - Math.exp(logit - total) * (logit - total), 0);
+}
 
 describe.each(['dynamo', 'legacy'])('fresh batch norms, all with the same numbers, exported as %s', (file) => {
   it('go where the names of modules put them', async () => {
