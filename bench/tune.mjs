@@ -87,6 +87,7 @@ async function measure({ title, steps: usual, make }, hasTorch) {
       rmSync(job.work, { recursive: true, force: true });
     }
   }
+  rmSync(graphs, { recursive: true, force: true });
   checkLosses(sides);
   print(title, sides);
 }
