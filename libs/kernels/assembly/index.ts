@@ -5,3 +5,4 @@ export * from './convert';
 export * from './arithmetic';
 export * from './select';
 export * from './elect';
+export * from './random';

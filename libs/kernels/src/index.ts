@@ -1,4 +1,5 @@
 export { float8Table } from './float8.js';
 export { Kernels, type Pointer } from './kernels.js';
 export { createPool, defaultThreads, type ThreadPool } from './pool.js';
+export { randomStream } from './random.js';
 export { reducePairwise } from './reduce.js';

@@ -63,6 +63,9 @@ interface Exports {
     mean: boolean,
   ): number;
   elect(deltas: Pointer, stride: number, count: number, n: number): number;
+  randomWords(stream: Pointer, low: number, high: number, dst: Pointer, n: number): void;
+  keepRandom(data: Pointer, n: number, words: Pointer, p: number, rescale: boolean): number;
+  keepRandomEach(data: Pointer, n: number, words: Pointer, probabilities: Pointer, rescale: boolean): number;
 }
 
 const PAGE = 65536;

@@ -1,0 +1,191 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { Kernels } from '../src/kernels.js';
+import { randomStream } from '../src/random.js';
+import * as twins from '../src/twins/random.js';
+
+const kernels = new Kernels();
+const { ops } = kernels;
+const CAPACITY = 2 ** 18;
+const streamAt = kernels.allocate(16);
+const wordsAt = kernels.allocate(CAPACITY * 4);
+const dataAt = kernels.allocate(CAPACITY * 4);
+const sharesAt = kernels.allocate(CAPACITY * 4);
+
+/** Words [start, start + n) of a stream; `start` is a multiple of 16. */
+function words(stream: Uint32Array, n: number, start = 0): Uint32Array {
+  kernels.words(streamAt, 4).set(stream);
+  const counter = start / 4;
+  ops.randomWords(streamAt, counter % 2 ** 32, Math.floor(counter / 2 ** 32), wordsAt, n);
+  return kernels.words(wordsAt, n).slice();
+}
+
+describe('the generator', () => {
+  test('is Philox4x32-10: the known answers of its authors’ library', () => {
+    expect(twins.philox([0, 0, 0, 0], [0, 0])).toEqual([0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8]);
+    const ones = 0xffffffff;
+    expect(twins.philox([ones, ones, ones, ones], [ones, ones])).toEqual([
+      0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd,
+    ]);
+    const [pi, key] = [
+      [0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344],
+      [0xa4093822, 0x299f31d0],
+    ] as const;
+    expect(twins.philox(pi, key)).toEqual([0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1]);
+  });
+
+  test('gives the words of its twin, also beyond 2^32 counters', () => {
+    const word = fc.nat(0xffffffff);
+    const starts = fc.oneof(
+      fc.nat(2 ** 20),
+      fc.nat(64).map((x) => 2 ** 30 - 32 + x),
+      fc.constant(2 ** 45),
+    );
+    fc.assert(
+      fc.property(fc.tuple(word, word, word, word), starts, fc.integer({ min: 1, max: 50 }), (key, at, n) => {
+        const stream = Uint32Array.from(key);
+        const start = at * 16;
+        const expected = Uint32Array.from({ length: n }, (_, i) => twins.randomWord(stream, start + i));
+        expect(words(stream, n, start)).toEqual(expected);
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  test('gives the same words wherever a part begins', () => {
+    const stream = randomStream(7, 1, 'layers.0.weight');
+    const whole = words(stream, 4096);
+    for (const start of [0, 16, 2048, 4080]) expect(words(stream, 16, start)).toEqual(whole.slice(start, start + 16));
+  });
+});
+
+describe('streams', () => {
+  test('differ by seed, model and tensor, and by nothing else', () => {
+    const first = words(randomStream(1, 0, 'a'), 64);
+    expect(words(randomStream(1, 0, 'a'), 64)).toEqual(first);
+    const others = [randomStream(2, 0, 'a'), randomStream(1, 1, 'a'), randomStream(1, 0, 'b'), randomStream(0, 1, 'a')];
+    for (const other of others) {
+      const same = words(other, 64).filter((word, i) => word === first[i]).length;
+      expect(same).toBe(0);
+    }
+  });
+});
+
+/** Upper bound of a chi-square statistic that a true one passes once in about 3.5 million times: five standard deviations. */
+function chiSquareBound(degrees: number): number {
+  const a = 2 / (9 * degrees);
+  return degrees * (1 - a + 5 * Math.sqrt(a)) ** 3;
+}
+
+function chiSquare(counts: number[], expected: number): number {
+  return counts.reduce((sum, count) => sum + (count - expected) ** 2 / expected, 0);
+}
+
+describe('the words are spread evenly', () => {
+  const streams = [
+    randomStream(0, 0, ''),
+    randomStream(42, 3, 'model.embed_tokens.weight'),
+    randomStream(2 ** 32 - 1, 7, 'b'),
+  ];
+
+  test.each([0, 8, 16, 24])('in each byte (bit %i)', (shift) => {
+    for (const stream of streams) {
+      const counts = new Array(256).fill(0) as number[];
+      for (const word of words(stream, CAPACITY)) counts[(word >>> shift) & 255]!++;
+      expect(chiSquare(counts, CAPACITY / 256)).toBeLessThan(chiSquareBound(255));
+    }
+  });
+
+  test.each([1, 2, 3, 4, 16, 4096])('in pairs of entries %i apart', (distance) => {
+    for (const stream of streams) {
+      const list = words(stream, CAPACITY);
+      const counts = new Array(256).fill(0) as number[];
+      for (let i = distance; i < list.length; i++) counts[((list[i]! >>> 28) << 4) | (list[i - distance]! >>> 28)]!++;
+      expect(chiSquare(counts, (CAPACITY - distance) / 256)).toBeLessThan(chiSquareBound(255));
+    }
+  });
+});
+
+/** 1 where an entry of a stream of ones is kept. */
+function mask(stream: Uint32Array, n: number, p: number): Float32Array {
+  words(stream, n);
+  kernels.floats(dataAt, n).fill(1);
+  const kept = ops.keepRandom(dataAt, n, wordsAt, p, false);
+  const data = kernels.floats(dataAt, n).slice();
+  expect(data.reduce((sum, x) => sum + x, 0)).toBe(kept);
+  return data;
+}
+
+describe('masks', () => {
+  test.each([0.01, 0.2, 0.5, 0.9, 0.999])('keep a share of %d, and vary as independent draws do', (p) => {
+    const n = 2048;
+    const runs = 400;
+    const counts = Array.from({ length: runs }, (_, model) =>
+      mask(randomStream(9, model, 'w'), n, p).reduce((sum, x) => sum + x, 0),
+    );
+    const mean = counts.reduce((sum, x) => sum + x, 0) / runs;
+    const deviation = Math.sqrt(n * p * (1 - p));
+    expect(Math.abs(mean - n * p)).toBeLessThan((5 * deviation) / Math.sqrt(runs));
+    const variance = counts.reduce((sum, x) => sum + (x - n * p) ** 2, 0) / runs;
+    // The variance of a sample varies by sqrt(2 / runs) of itself.
+    expect(Math.abs(variance / deviation ** 2 - 1)).toBeLessThan(5 * Math.sqrt(2 / runs));
+  });
+
+  test('of two models, two tensors and two seeds are independent', () => {
+    const n = CAPACITY;
+    const first = mask(randomStream(5, 0, 'layers.0.q'), n, 0.5);
+    const others = {
+      model: randomStream(5, 1, 'layers.0.q'),
+      tensor: randomStream(5, 0, 'layers.1.q'),
+      seed: randomStream(6, 0, 'layers.0.q'),
+    };
+    for (const stream of Object.values(others)) {
+      const counts = [0, 0, 0, 0];
+      mask(stream, n, 0.5).forEach((x, i) => {
+        counts[2 * first[i]! + x]!++;
+      });
+      expect(chiSquare(counts, n / 4)).toBeLessThan(chiSquareBound(3));
+    }
+  });
+
+  test('probability 0 keeps nothing, probability 1 everything', () => {
+    const stream = randomStream(3, 0, 'w');
+    expect(mask(stream, 4096, 0).every((x) => x === 0)).toBe(true);
+    expect(mask(stream, 4096, 1).every((x) => x === 1)).toBe(true);
+  });
+
+  test('equal their twin bit by bit, one probability or one each, with and without rescaling', () => {
+    const p = fc.oneof(
+      fc.constantFrom(0, 1, 0.5, Math.fround(0.1), 2 ** -32, 2 ** -33),
+      fc.float({ min: 0, max: 1, noNaN: true }),
+    );
+    const x = fc.float({ noNaN: true, noDefaultInfinity: true, min: -8, max: 8 });
+    const entries = fc.array(fc.tuple(x, p, fc.nat(0xffffffff)), { minLength: 1, maxLength: 70 });
+    fc.assert(
+      fc.property(entries, p, fc.boolean(), (list, shared, rescale) => {
+        const n = list.length;
+        const random = Uint32Array.from(list, (entry) => entry[2]);
+        const shares = Float32Array.from(list, (entry) => entry[1]);
+        const check = (twin: (data: Float32Array) => number, kernel: () => number) => {
+          kernels.floats(dataAt, n + 4).fill(0);
+          kernels.floats(dataAt, n).set(list.map((entry) => entry[0]));
+          kernels.words(wordsAt, n).set(random);
+          kernels.floats(sharesAt, n).set(shares);
+          const expected = Float32Array.from(list, (entry) => entry[0]);
+          const kept = twin(expected);
+          expect(kernel()).toBe(kept);
+          expect(kernels.words(dataAt, n).slice()).toEqual(new Uint32Array(expected.buffer));
+        };
+        check(
+          (data) => twins.keepRandom(data, random, () => shared, rescale),
+          () => ops.keepRandom(dataAt, n, wordsAt, shared, rescale),
+        );
+        check(
+          (data) => twins.keepRandom(data, random, (i) => shares[i]!, rescale),
+          () => ops.keepRandomEach(dataAt, n, wordsAt, sharesAt, rescale),
+        );
+      }),
+      { numRuns: 300 },
+    );
+  });
+});
