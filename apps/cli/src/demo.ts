@@ -5,21 +5,32 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { createClient } from '@amalgam/client';
-import type { Merge, MergeEvent, Report, WebhookBody } from '@amalgam/contracts';
+import { type Client, createClient } from '@amalgam/client';
+import type { Merge, MergeEvent, Report, TuningProgress, WebhookBody } from '@amalgam/contracts';
 import { describeCheckpoint, localFileFolder } from '@amalgam/tensors';
 import { Webhook } from 'standardwebhooks';
+import {
+  type DemoMerge,
+  demoMerge,
+  METHOD_KEYS,
+  type MethodKey,
+  meanAccuracy,
+  type Reports,
+  showAccuracies,
+  showEntropies,
+} from './demo-merges.js';
+import { uploadZoo } from './demo-zoo.js';
 import { startService } from './service.js';
-import { showBytes, showTable } from './show.js';
+import { showBytes } from './show.js';
 
 /**
- * `npm run demo`: the whole service on this machine, driven through its HTTP API as a training pipeline would: upload, merge,
- * follow the events, download, verify result and webhook. Leaves nothing behind unless `--keep`.
+ * `npm run demo`: the whole service on this machine, driven through its HTTP API as a training pipeline would: upload, merge
+ * the same models by five methods, two of which learn from unlabelled images, follow the events, download, verify result and
+ * webhook, compare how good the results are. Leaves nothing behind unless `--keep`.
  */
 
-const ZOO = fileURLToPath(new URL('../../../examples/zoo/vit6/', import.meta.url));
-const TASKS = ['digits', 'shapes', 'segments', 'location', 'quadpair', 'blobs'];
+/** Steps of a tuning between two lines about it. */
+const STEPS_SHOWN = 100;
 const keep = process.argv.includes('--keep');
 
 const say = (text: string) => console.log(`${(performance.now() / 1000).toFixed(1).padStart(5)} s  ${text}`);
@@ -43,42 +54,78 @@ async function startReceiver() {
   return { url, received, close: () => server.close() };
 }
 
+/** What the demo has submitted, until it ends. */
+interface Submitted extends DemoMerge {
+  key: MethodKey;
+  merge: Merge;
+}
+
 async function run(url: string, apiKey: string, scratch: string): Promise<void> {
   const client = createClient({ baseUrl: url, apiKey });
   const receiver = await startReceiver();
   try {
-    const ids: Record<string, string> = {};
-    for (const name of ['base', ...TASKS]) {
-      const file = join(ZOO, `${name}.safetensors`);
-      const checkpoint = await client.checkpoints.upload({ name, files: [{ path: 'model.safetensors', file }] });
-      ids[name] = checkpoint.id;
-    }
-    say(`uploaded a base and ${TASKS.length} fine-tuned vision transformers through HTTP`);
-
-    const recipe = {
-      method: 'ties',
-      base: ids['base']!,
-      models: TASKS.map((task) => ({ model: ids[task]! })),
-      parameters: { density: 0.2, lambda: 0.3, combine: 'sum' },
-    };
-    const plan = await client.merges.plan(recipe);
+    const zoo = await uploadZoo(client);
+    const { length } = zoo.tasks;
     say(
-      `plan: ${plan.tensors.merged} tensors, reads ${showBytes(plan.bytes_read)}, at most ${showBytes(plan.memory_bytes)} of memory`,
+      `uploaded a base, ${length} fine-tuned vision transformers, their graphs and ${2 * length} datasets through HTTP`,
     );
 
-    const merge = await client.merges.create({ name: 'demo', recipe, webhook: { url: receiver.url } });
-    say(`POST /v1/merges → ${merge.id}`);
-    for await (const event of client.merges.events(merge.id)) say(`event ${event.seq}: ${describe(event)}`);
+    const plan = await client.merges.plan(demoMerge('adaPlus', zoo).recipe);
+    say(
+      `plan of AdaMerging++: ${plan.tensors.merged} tensors, ${plan.tuning!.coefficients} coefficients to learn, ` +
+        `at most ${showBytes(plan.memory_bytes)} of memory for the merge`,
+    );
 
+    const submitted: Submitted[] = [];
+    for (const key of METHOD_KEYS) {
+      const { title, recipe } = demoMerge(key, zoo);
+      const merge = await client.merges.create({ name: title, recipe, webhook: { url: receiver.url } });
+      say(`POST /v1/merges → ${merge.id}, ${title}`);
+      submitted.push({ key, title, recipe, merge });
+    }
+    const reports = await Promise.all(submitted.map((one) => follow(client, one)));
+    const [{ merge }] = submitted as [Submitted];
     const done = await client.merges.get(merge.id);
-    if (done.state !== 'succeeded') throw new Error(`the merge ${done.state}: ${done.error?.detail}`);
-    const report = await client.merges.report(merge.id);
     await verifyResult(client, done, scratch);
     await verifyWebhooks(receiver.received, merge.webhook!.secret!, done);
-    console.log(`\n${summary(report)}\n`);
+    compare(Object.fromEntries(submitted.map(({ key }, i) => [key, reports[i]])) as Reports);
   } finally {
     receiver.close();
   }
+}
+
+/** The first one's events are all shown, of the others what is worth a line. */
+async function follow(client: Client, { key, title, merge }: Submitted): Promise<Report> {
+  let shown = 0;
+  let last = '';
+  for await (const event of client.merges.events(merge.id)) {
+    const { tuning } = event.data as { tuning?: TuningProgress };
+    if (key === METHOD_KEYS[0]) {
+      const text = describe(event);
+      if (text !== last) say(`${title}: event ${event.seq}, ${text}`);
+      last = text;
+    } else if (tuning !== undefined && (tuning.step >= shown + STEPS_SHOWN || tuning.step === tuning.steps)) {
+      shown = tuning.step;
+      say(`${title}: step ${tuning.step} of ${tuning.steps}, loss ${tuning.loss.toFixed(4)}`);
+    }
+  }
+  const done = await client.merges.get(merge.id);
+  if (done.state !== 'succeeded') throw new Error(`${title} ${done.state}: ${done.error?.detail}`);
+  const report = await client.merges.report(merge.id);
+  const seconds = (Date.parse(done.finished_at!) - Date.parse(done.started_at!)) / 1000;
+  say(`${title}: done in ${seconds.toFixed(1)} s`);
+  return report;
+}
+
+function compare(reports: Reports): void {
+  const [learned, given] = [meanAccuracy(reports.ada), meanAccuracy(reports.arithmetic)];
+  const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
+  check(
+    learned >= given,
+    `AdaMerging is right in ${percent(learned)} on average, task arithmetic in ${percent(given)}`,
+  );
+  console.log(`\n${showAccuracies(reports)}\n\n${showEntropies(reports)}`);
+  console.log('before: coefficients as they were at the first step, which are those of task arithmetic and of TIES\n');
 }
 
 function describe(event: MergeEvent): string {
@@ -92,7 +139,7 @@ function describe(event: MergeEvent): string {
 }
 
 /** Downloads every file of the result and checks its digest, its format, and that it is what `amalgam merge` makes. */
-async function verifyResult(client: ReturnType<typeof createClient>, merge: Merge, scratch: string): Promise<void> {
+async function verifyResult(client: Client, merge: Merge, scratch: string): Promise<void> {
   const files = merge.result!.files;
   for (const { path, sha256 } of files) {
     const local = join(scratch, path);
@@ -129,20 +176,6 @@ async function verifyWebhooks(
   );
 }
 
-function summary(report: Report): string {
-  const rows = report.inputs
-    .filter((input) => input.role === 'model')
-    .map((input) => [
-      input.name,
-      input.norm!.toFixed(3),
-      `${(100 * input.trimmed!).toFixed(1)} %`,
-      input.threshold!.toExponential(2),
-    ]);
-  const table = showTable(['model', 'norm of task vector', 'trimmed', 'threshold'], rows);
-  const { total = 0 } = report.seconds;
-  return `${table}\n\nTIES: ${(100 * report.sign_conflicts!).toFixed(1)} % of the entries had survivors of both signs; merged in ${total.toFixed(2)} s`;
-}
-
 const home = await mkdtemp(join(tmpdir(), 'amalgam-demo-'));
 // As root the database runs as another user, who must get into the folder; else its data would lie elsewhere, and stay.
 await chmod(home, 0o755);
@@ -177,6 +210,7 @@ try {
 } finally {
   await service.stop();
   await rm(home, { recursive: true, force: true });
-  if (!failed) say('stopped; nothing is left running');
+  if (!failed)
+    say('stopped; nothing is left running (npm run demo -- --keep leaves the service there, to look around)');
   process.exitCode = failed ? 1 : 0;
 }
