@@ -63,6 +63,7 @@ interface Submitted extends DemoMerge {
 async function run(url: string, apiKey: string, scratch: string): Promise<void> {
   const client = createClient({ baseUrl: url, apiKey });
   const receiver = await startReceiver();
+  const end = new AbortController();
   try {
     const zoo = await uploadZoo(client);
     const { length } = zoo.tasks;
@@ -83,22 +84,23 @@ async function run(url: string, apiKey: string, scratch: string): Promise<void> 
       say(`POST /v1/merges → ${merge.id}, ${title}`);
       submitted.push({ key, title, recipe, merge });
     }
-    const reports = await Promise.all(submitted.map((one) => follow(client, one)));
+    const reports = await Promise.all(submitted.map((one) => follow(client, one, end.signal)));
     const [{ merge }] = submitted as [Submitted];
     const done = await client.merges.get(merge.id);
     await verifyResult(client, done, scratch);
     await verifyWebhooks(receiver.received, merge.webhook!.secret!, done);
     compare(Object.fromEntries(submitted.map(({ key }, i) => [key, reports[i]])) as Reports);
   } finally {
+    end.abort();
     receiver.close();
   }
 }
 
 /** The first one's events are all shown, of the others what is worth a line. */
-async function follow(client: Client, { key, title, merge }: Submitted): Promise<Report> {
+async function follow(client: Client, { key, title, merge }: Submitted, signal: AbortSignal): Promise<Report> {
   let shown = 0;
   let last = '';
-  for await (const event of client.merges.events(merge.id)) {
+  for await (const event of client.merges.events(merge.id, { signal })) {
     const { tuning } = event.data as { tuning?: TuningProgress };
     if (key === METHOD_KEYS[0]) {
       const text = describe(event);
@@ -163,16 +165,21 @@ async function verifyWebhooks(
   merge: Merge,
 ): Promise<void> {
   const until = Date.now() + 15_000;
-  const types = () => received.map(({ body }) => (JSON.parse(body) as WebhookBody).type);
-  while (!types().includes('merge.succeeded') && Date.now() < until)
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  const final = received.find(({ body }) => (JSON.parse(body) as WebhookBody).type === 'merge.succeeded');
+  const bodyOf = ({ body }: { body: string }) => JSON.parse(body) as WebhookBody;
+  const findFinal = () =>
+    received.find((request) => {
+      const { type, data } = bodyOf(request);
+      return type === 'merge.succeeded' && data.id === merge.id;
+    });
+  while (findFinal() === undefined && Date.now() < until) await new Promise((resolve) => setTimeout(resolve, 50));
+  const final = findFinal();
   if (final === undefined) throw new Error('the webhook merge.succeeded did not come');
   // Throws when the signature is not right.
   const event = new Webhook(secret).verify(final.body, final.headers) as WebhookBody;
+  const types = new Set(received.map((request) => bodyOf(request).type));
   check(
-    event.data.id === merge.id,
-    `${received.length} webhooks received (${[...new Set(types())].join(', ')}), the signature is right`,
+    event.data.state === 'succeeded',
+    `${received.length} webhooks received (${[...types].join(', ')}), the signature is right`,
   );
 }
 
