@@ -5,6 +5,13 @@ function lanes(x: v128): i32 {
   return i32x4.extract_lane(x, 0) + i32x4.extract_lane(x, 1) + i32x4.extract_lane(x, 2) + i32x4.extract_lane(x, 3);
 }
 
+/** Ballots of x: 1 where positive, −1 where negative, 0 where zero or NaN. */
+@inline
+function ballot(x: v128): v128 {
+  const zero = f32x4.splat(0);
+  return i32x4.sub(f32x4.lt(x, zero), f32x4.gt(x, zero));
+}
+
 /** Sign bit set where the elected sign is −. */
 @inline
 function flipOf(sum: v128): v128 {
@@ -24,14 +31,17 @@ function finish(merged: v128, mass: v128, sum: v128, mean: bool): v128 {
 
 /** The general form: any number of models, four elements. Returns the lanes where survivors disagree in sign. */
 @inline
-function electLanes(at: usize, stride: usize, count: i32, weights: usize, dst: usize, mean: bool): v128 {
+function electLanes(at: usize, stride: usize, count: i32, weights: usize, dst: usize, mean: bool, byCount: bool): v128 {
   const zero = f32x4.splat(0);
   let sum = zero;
+  let votes = zero;
   for (let k = 0; k < count; k++) {
     const w = v128.load32_splat(weights + (<usize>k << 2));
-    sum = f32x4.add(sum, f32x4.mul(v128.load(at + <usize>k * stride), w));
+    const x = f32x4.mul(v128.load(at + <usize>k * stride), w);
+    sum = f32x4.add(sum, x);
+    if (byCount) votes = i32x4.add(votes, ballot(x));
   }
-  const flip = flipOf(sum);
+  const flip = byCount ? flipOf(f32x4.convert_i32x4_s(votes)) : flipOf(sum);
   let merged = zero;
   let mass = zero;
   let agreeing = zero;
@@ -52,12 +62,12 @@ function electLanes(at: usize, stride: usize, count: i32, weights: usize, dst: u
 
 /** Two models, the commonest case, without inner loops. */
 @inline
-function electPair(at: usize, stride: usize, w0: v128, w1: v128, dst: usize, mean: bool): v128 {
+function electPair(at: usize, stride: usize, w0: v128, w1: v128, dst: usize, mean: bool, byCount: bool): v128 {
   const zero = f32x4.splat(0);
   const x0 = f32x4.mul(v128.load(at), w0);
   const x1 = f32x4.mul(v128.load(at + stride), w1);
   const sum = f32x4.add(f32x4.add(zero, x0), x1);
-  const flip = flipOf(sum);
+  const flip = byCount ? flipOf(f32x4.convert_i32x4_s(i32x4.add(ballot(x0), ballot(x1)))) : flipOf(sum);
   const t0 = v128.xor(x0, flip);
   const t1 = v128.xor(x1, flip);
   const a0 = f32x4.gt(t0, zero);
@@ -70,18 +80,27 @@ function electPair(at: usize, stride: usize, w0: v128, w1: v128, dst: usize, mea
 }
 
 @inline
-function electAll(deltas: usize, stride: usize, count: i32, weights: usize, dst: usize, n: i32, mean: bool): i32 {
+function electAll(
+  deltas: usize,
+  stride: usize,
+  count: i32,
+  weights: usize,
+  dst: usize,
+  n: i32,
+  mean: bool,
+  byCount: bool,
+): i32 {
   let conflicts = i32x4.splat(0);
   const end = <usize>n << 2;
   if (count == 2) {
     const w0 = v128.load32_splat(weights);
     const w1 = v128.load32_splat(weights, 4);
     for (let at: usize = 0; at < end; at += 16) {
-      conflicts = i32x4.sub(conflicts, electPair(deltas + at, stride, w0, w1, dst + at, mean));
+      conflicts = i32x4.sub(conflicts, electPair(deltas + at, stride, w0, w1, dst + at, mean, byCount));
     }
   } else {
     for (let at: usize = 0; at < end; at += 16) {
-      conflicts = i32x4.sub(conflicts, electLanes(deltas + at, stride, count, weights, dst + at, mean));
+      conflicts = i32x4.sub(conflicts, electLanes(deltas + at, stride, count, weights, dst + at, mean, byCount));
     }
   }
   return lanes(conflicts);
@@ -89,14 +108,30 @@ function electAll(deltas: usize, stride: usize, count: i32, weights: usize, dst:
 
 /**
  * dst = disjoint merge of `count` weighted task vectors (float32, `stride` bytes apart), weights float32 at `weights`:
- *   x_k = w_k d_k;  s = sum_k x_k in order;  sign = s >= 0 ? + : -;  A = { k : x_k has that sign, not zero }
+ *   x_k = w_k d_k;  s = sum_k x_k in order, or with byCount the number of x_k > 0 less that of x_k < 0;
+ *   sign = s >= 0 ? + : -;  A = { k : x_k has that sign, not zero }
  *   sum: sum_A x_k;  mean: that divided by sum_A |w_k| (by 1 where A is empty).
- * n must be a multiple of 4 (pad with zeros). Returns the number of elements with survivors of both signs.
+ * Where the sum of all x_k is NaN, dst is NaN. n must be a multiple of 4 (pad with zeros). Returns the number of elements with
+ * survivors of both signs.
  */
-export function electMerge(deltas: usize, stride: usize, count: i32, weights: usize, dst: usize, n: i32, mean: bool): i32 {
+export function electMerge(
+  deltas: usize,
+  stride: usize,
+  count: i32,
+  weights: usize,
+  dst: usize,
+  n: i32,
+  mean: bool,
+  byCount: bool,
+): i32 {
+  if (byCount) {
+    return mean
+      ? electAll(deltas, stride, count, weights, dst, n, true, true)
+      : electAll(deltas, stride, count, weights, dst, n, false, true);
+  }
   return mean
-    ? electAll(deltas, stride, count, weights, dst, n, true)
-    : electAll(deltas, stride, count, weights, dst, n, false);
+    ? electAll(deltas, stride, count, weights, dst, n, true, false)
+    : electAll(deltas, stride, count, weights, dst, n, false, false);
 }
 
 @inline

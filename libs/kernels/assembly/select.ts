@@ -188,3 +188,27 @@ export function trim(data: usize, n: i32, bar: i32): i32 {
   }
   return count;
 }
+
+/** Sets elements with key > bar to +0, in place; returns how many. */
+export function dropLargest(data: usize, n: i32, bar: i32): i32 {
+  const mask = i32x4.splat(MAGNITUDE);
+  const bars = i32x4.splat(bar);
+  let dropped = i32x4.splat(0);
+  let i = 0;
+  for (; i + 4 <= n; i += 4) {
+    const at = data + (<usize>i << 2);
+    const x = v128.load(at);
+    const drop = i32x4.gt_s(v128.and(x, mask), bars);
+    dropped = i32x4.sub(dropped, drop);
+    v128.store(at, v128.andnot(x, drop));
+  }
+  let count = lanes(dropped);
+  for (; i < n; i++) {
+    const at = data + (<usize>i << 2);
+    if ((load<i32>(at) & MAGNITUDE) > bar) {
+      count++;
+      store<u32>(at, 0);
+    }
+  }
+  return count;
+}

@@ -53,6 +53,7 @@ interface Exports {
   countEqual(src: Pointer, n: number, key: number): number;
   findEqual(src: Pointer, n: number, key: number, nth: number): number;
   trim(data: Pointer, n: number, bar: number): number;
+  dropLargest(data: Pointer, n: number, bar: number): number;
   electMerge(
     deltas: Pointer,
     stride: number,
@@ -61,6 +62,7 @@ interface Exports {
     dst: Pointer,
     n: number,
     mean: boolean,
+    byCount: boolean,
   ): number;
   elect(deltas: Pointer, stride: number, count: number, n: number): number;
   randomWords(stream: Pointer, low: number, high: number, dst: Pointer, n: number): void;

@@ -225,7 +225,7 @@ describe('kernels over raw bfloat16 equal widening first', () => {
 describe('selection is equal to its twins', () => {
   const key = fc.oneof(word, plain).map((bits) => bits & 0x7fffffff);
 
-  test('countMagnitudes with its histogram, countEqual, findEqual, trim', () => {
+  test('countMagnitudes with its histogram, countEqual, findEqual, trim, dropLargest', () => {
     fc.assert(
       fc.property(words, key, key, fc.nat(40), (src, k1, k2, pick) => {
         const n = src.length;
@@ -251,6 +251,12 @@ describe('selection is equal to its twins', () => {
           const kept = select.trim(trimmed, bar);
           expect(ops.trim(b, n, bar)).toBe(kept);
           expect(readWords(b, n)).toEqual(trimmed);
+
+          put(b, src);
+          const small = src.slice();
+          const dropped = select.dropLargest(small, bar);
+          expect(ops.dropLargest(b, n, bar)).toBe(dropped);
+          expect(readWords(b, n)).toEqual(small);
         }
       }),
       { numRuns: 300 },
@@ -281,7 +287,7 @@ describe('sign election and disjoint merge are bit-equal to their twins', () => 
     return streams.map(floats);
   };
 
-  test('electMerge: sum and mean, 1 to 5 models, any weights', () => {
+  test('electMerge: sum and mean, signs by sum and by count, 1 to 5 models, any weights', () => {
     const models = fc
       .integer({ min: 1, max: 5 })
       .chain((k) =>
@@ -289,16 +295,17 @@ describe('sign election and disjoint merge are bit-equal to their twins', () => 
           rowsOf(k),
           fc.array(fc.oneof(fc.constantFrom(1, 0, -1, 0.5), fc.float({ noNaN: true })), { minLength: k, maxLength: k }),
           fc.boolean(),
+          fc.boolean(),
         ),
       );
     fc.assert(
-      fc.property(models, ([rows, w, mean]) => {
+      fc.property(models, ([rows, w, mean, byCount]) => {
         const streams = putStreams(rows, w.length);
         const n = streams[0]!.length;
         kernels.floats(weights, w.length).set(w);
         const expected = new Float32Array(n);
-        const conflicts = elect.electMerge(streams, Float32Array.from(w), expected, mean);
-        expect(ops.electMerge(deltas, 512, w.length, weights, d, n, mean)).toBe(conflicts);
+        const conflicts = elect.electMerge(streams, Float32Array.from(w), expected, mean, byCount);
+        expect(ops.electMerge(deltas, 512, w.length, weights, d, n, mean, byCount)).toBe(conflicts);
         expect(canonical(readFloats(d, n))).toEqual(canonical(expected));
       }),
       { numRuns: 500 },
@@ -327,7 +334,7 @@ describe('sign election and disjoint merge are bit-equal to their twins', () => 
       fc.property(rowsOf(4), (rows) => {
         const n = putStreams(rows, 4)[0]!.length;
         kernels.floats(weights, 4).fill(1);
-        const conflicts = ops.electMerge(deltas, 512, 4, weights, d, n, false);
+        const conflicts = ops.electMerge(deltas, 512, 4, weights, d, n, false, false);
         const merged = readFloats(d, n);
         expect(ops.elect(deltas, 512, 4, n)).toBe(conflicts);
         const sums = new Float32Array(n);

@@ -33,7 +33,16 @@ export const ties = defineMethod({
     const { ops } = block.kernels;
     const padded = Math.ceil(block.n / 4) * 4;
     const mean = global.combine === 'mean';
-    const conflicts = ops.electMerge(block.models, block.stride, block.count, block.weights, block.out, padded, mean);
+    const conflicts = ops.electMerge(
+      block.models,
+      block.stride,
+      block.count,
+      block.weights,
+      block.out,
+      padded,
+      mean,
+      false,
+    );
     ops.addScaled(block.base!, block.out, global.lambda, block.out, block.n);
     return conflicts;
   },

@@ -1,14 +1,22 @@
 /** Plain TypeScript twin of assembly/elect.ts. */
 const f = Math.fround;
 
-export function electMerge(deltas: Float32Array[], weights: Float32Array, dst: Float32Array, mean: boolean): number {
+export function electMerge(
+  deltas: Float32Array[],
+  weights: Float32Array,
+  dst: Float32Array,
+  mean: boolean,
+  byCount: boolean,
+): number {
   let conflicts = 0;
   for (let i = 0; i < dst.length; i++) {
     const weighted = deltas.map((delta, k) => f(delta[i]! * weights[k]!));
     const sum = weighted.reduce((total, x) => f(total + x), 0);
     let merged = 0;
     let mass = 0;
-    const agrees = (x: number) => (sum >= 0 ? x > 0 : x < 0);
+    const votes = weighted.reduce((total, x) => total + (x > 0 ? 1 : x < 0 ? -1 : 0), 0);
+    const isPlus = byCount ? votes >= 0 : sum >= 0;
+    const agrees = (x: number) => (isPlus ? x > 0 : x < 0);
     if (weighted.some(agrees) && weighted.some((x) => agrees(-x))) conflicts++;
     weighted.forEach((x, k) => {
       if (agrees(x)) {

@@ -39,3 +39,13 @@ export function trim(data: Uint32Array, bar: number): number {
   }
   return kept;
 }
+
+export function dropLargest(data: Uint32Array, bar: number): number {
+  let dropped = 0;
+  for (let i = 0; i < data.length; i++) {
+    if ((data[i]! & MAGNITUDE) <= bar) continue;
+    dropped++;
+    data[i] = 0;
+  }
+  return dropped;
+}
