@@ -33,11 +33,12 @@ export interface SmallMerge {
   tasks: readonly SmallTask[];
   parameters?: Record<string, unknown>;
   merge?: Recipe['merge'];
+  outDtype?: Recipe['out_dtype'];
 }
 
 /** A merge of models that are made up; its files go to a folder of its own in `folder`. */
 export async function smallMerge(folder: string, given: SmallMerge): Promise<Merge> {
-  const { method = 'adamerging', base, models, tasks, parameters = {}, merge } = given;
+  const { method = 'adamerging', base, models, tasks, parameters = {}, merge, outDtype } = given;
   await mkdir(folder, { recursive: true });
   const path = (name: string) => join(folder, name);
   if (base !== null) await writeTensors(path('base.safetensors'), base);
@@ -53,6 +54,7 @@ export async function smallMerge(folder: string, given: SmallMerge): Promise<Mer
     models: Object.keys(models).map((name) => ({ model: path(`${name}.safetensors`) })),
     parameters,
     ...(merge !== undefined && { merge }),
+    ...(outDtype !== undefined && { out_dtype: outDtype }),
     tasks: tasks.map(({ name, model = name, evaluation, logits, mask }) => ({
       name,
       model: path(`${model}.safetensors`),

@@ -6,7 +6,7 @@ import type { Tensor } from 'onnxruntime-node';
 import { onTestFinished } from 'vitest';
 import type { Table } from '../../src/adam.js';
 import { gatherRows } from '../../src/feeds.js';
-import type { TaskJob, VectorFile } from '../../src/jobs.js';
+import type { TaskJob, TuneJob, VectorFile } from '../../src/jobs.js';
 import { COEFFICIENTS } from '../../src/merging-nodes.js';
 import { openMergedTensors, prepareTask } from '../../src/prepare.js';
 import { Stepper, type StepResult } from '../../src/run-tuning.js';
@@ -27,19 +27,21 @@ export interface Step {
   table(value: number): Table;
 }
 
-/** A merge's step graph in this process, for coefficients of one's choice. */
-export async function openStep(
-  { plan, tasks, pathOf }: Merge,
-  workDir: string,
-  options: Partial<StepOptions> = {},
-): Promise<Step> {
+/** What the process that tunes a merge is told; its task vectors are written to `workDir`. */
+export async function tuneJobOf({ plan, tasks, pathOf }: Merge, workDir: string): Promise<TuneJob> {
   const { settings } = plan.tuning!;
   const dtype = ({ float32: 'F32', float16: 'F16', bfloat16: 'BF16' } as const)[settings.taskVectorDtype];
   const vectors = await writeTaskVectors(plan, { pathOf, path: join(workDir, 'task-vectors.bin'), dtype });
   const { base, models } = storedInputs(plan, pathOf);
-  const place = { provider: 'cpu', threads: 1 } as const;
   const merged = plan.merged.map(({ name, shape }) => ({ name, shape }));
-  const job = { kind: 'tune' as const, ...place, base: base!, models, merged, tasks, vectors, settings, resume: null };
+  const place = { provider: 'cpu', threads: 1 } as const;
+  return { kind: 'tune', ...place, base: base!, models, merged, tasks, vectors, settings, resume: null };
+}
+
+/** A merge's step graph in this process, for coefficients of one's choice. */
+export async function openStep(merge: Merge, workDir: string, options: Partial<StepOptions> = {}): Promise<Step> {
+  const job = await tuneJobOf(merge, workDir);
+  const { tasks, vectors, models, settings } = job;
   const prepared = await Promise.all(tasks.map(({ data }, i) => prepareTask(job, i, data!, settings.batchSize)));
   const readers = await Promise.all(tasks.map(({ data }) => openDataset(data!.path, data!.description)));
   for (const task of prepared) await openMergedTensors(task, job);
@@ -60,7 +62,7 @@ export async function openStep(
   const path = join(dirname(vectors.path), 'step.onnx');
   await writeModel(graph.model, path);
   const samplers = tasks.map(({ name }, t) => new Sampler(settings, name, readers[t]!.description.rows));
-  const stepper = new Stepper(await openSession(path, place), graph, readers, samplers, job);
+  const stepper = new Stepper(await openSession(path, job), graph, readers, samplers, job);
   onTestFinished(async () => {
     await stepper.release();
     for (const reader of readers) await reader.close();
