@@ -1,4 +1,4 @@
-import { type GivenType, gradients } from '@amalgam/autodiff';
+import type { GivenType } from '@amalgam/autodiff';
 import { AmalgamError } from '@amalgam/contracts';
 import {
   extract,
@@ -20,6 +20,7 @@ import { LOSSES } from './losses.js';
 import { mergeInGraph } from './merging-nodes.js';
 import { floatInfo, mergedValue, type PreparedTask } from './prepare.js';
 import { commonPart } from './sharing.js';
+import { gradientsInTurn } from './turns.js';
 
 /** What the step graph gives: float32 [tasks], and [rows, models]. */
 export const LOSSES_OUTPUT = 'losses';
@@ -98,9 +99,12 @@ export async function buildStepGraph(tasks: readonly PreparedTask[], options: St
   );
   const { graph } = merged;
   const rename = (unit: number, value: string) => merged.names[unit]!.get(value)!;
-  const inputs = units.flatMap((unit, i) => unit.inputs.map((input) => ({ ...input, name: rename(i, input.name) })));
+  const inputs = units.flatMap((unit, i) =>
+    unit.inputs.map((input) => ({ ...input, unit: i, name: rename(i, input.name) })),
+  );
   const logits = units.flatMap((unit, i) =>
     unit.logits.map(({ feed, value, mask }) => ({
+      unit: i,
       feed,
       value: rename(i, value),
       mask: mask === null ? null : rename(i, mask),
@@ -114,30 +118,34 @@ export async function buildStepGraph(tasks: readonly PreparedTask[], options: St
   const forward = shapesFrom(graph, await options.probe(probeModel(graph, sizes)));
   for (const name of [...graph.outputs.keys()]) graph.outputs.delete(name);
 
-  const losses = tasks.map((task, t) => {
-    const parts = logits.filter(({ feed }) => feed.task === t);
-    const own = parts.map(({ feed, value, mask }) =>
-      addLoss(graph, task, forward.get(value)!, { feed, value, mask }, options),
-    );
-    return own.reduce((sum, loss) => graph.op('Add', [sum, loss]));
+  const parts = logits.map(({ unit, feed, value, mask }) => {
+    const loss = addLoss(graph, tasks[feed.task]!, forward.get(value)!, { feed, value, mask }, options);
+    return { unit, task: feed.task, loss };
   });
-  const all = graph.addNode({
+  const sum = (some: typeof parts) => some.map(({ loss }) => loss).reduce((all, loss) => graph.op('Add', [all, loss]));
+  graph.addNode({
     opType: 'Concat',
-    inputs: losses,
+    inputs: tasks.map((_, t) => sum(parts.filter(({ task }) => task === t))),
     outputs: [LOSSES_OUTPUT],
     attributes: [intAttribute('axis', 0)],
-  }).output[0]!;
-  graph.addOutput({ name: all });
-  const total = graph.op('ReduceSum', [all, graph.constant(tensorOf('axes', 'I64', [1], [0]))]);
-  graph.addOutput({ name: total });
+  });
+  graph.addOutput({ name: LOSSES_OUTPUT });
+  const totals = units.map((_, u) => sum(parts.filter(({ unit }) => unit === u)));
+  for (const total of totals) graph.addOutput({ name: total });
   const shapes = shapesFrom(graph, await options.probe(probeModel(graph, sizes))) as Map<string, GivenType>;
-  graph.outputs.delete(total);
+  for (const total of totals) graph.outputs.delete(total);
 
   const read = options.vectors.tensors.flatMap((tensor, i) => (graph.inputs.has(mergedValue(tensor.name)) ? [i] : []));
   const wrt = read.map((i) => mergedValue(options.vectors.tensors[i]!.name));
   if (wrt.length === 0)
     throw new AmalgamError('unbound_graph', 'no graph reads a merged tensor: there is nothing to learn');
-  const { gradients: named } = gradients(graph, { of: total, wrt, shapes, portable: options.portable });
+  const named = gradientsInTurn(graph, {
+    totals,
+    wrt,
+    shapes,
+    inputs: units.map((_, u) => inputs.filter(({ unit }) => unit === u).map(({ name }) => name)),
+    portable: options.portable,
+  });
   const { rows } = mergeInGraph(graph, read, named, options);
   graph.addOutput({ name: GRADIENT_OUTPUT });
   removeDead(graph);
@@ -150,7 +158,7 @@ export async function buildStepGraph(tasks: readonly PreparedTask[], options: St
   });
   return {
     model: { ...model, graph: { ...model.graph!, input: fixed, valueInfo: [] } },
-    inputs: inputs.filter(({ name }) => graph.inputs.has(name)),
+    inputs: inputs.filter(({ name }) => graph.inputs.has(name)).map(({ unit: _, ...input }) => input),
     rows,
     shape: {
       encoders: units.length,

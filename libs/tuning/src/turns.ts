@@ -1,0 +1,51 @@
+import { type GivenType, gradients } from '@amalgam/autodiff';
+import { type Graph, tensorOf } from '@amalgam/onnx';
+
+export interface Turns {
+  /** The loss of each part of the graph, float32 [1]. The parts have nothing in common but the values of `wrt`. */
+  totals: readonly string[];
+  wrt: readonly string[];
+  shapes: ReadonlyMap<string, GivenType>;
+  /** By part: the inputs that only it reads. */
+  inputs: readonly (readonly string[])[];
+  portable: boolean;
+}
+
+/**
+ * Adds the gradient of the sum of all losses, by value of `wrt`, so that the parts run in turn: each begins when the gradients
+ * of the one before are there. Otherwise the runtime would run all forward passes first, and hold all their activations.
+ */
+export function gradientsInTurn(graph: Graph, { totals, wrt, shapes, inputs, portable }: Turns): Map<string, string> {
+  const sums = new Map<string, string>();
+  for (const [part, of] of totals.entries()) {
+    const { gradients: own, independent } = gradients(graph, { of, wrt, shapes, portable });
+    if (part > 0) waitFor(graph, [...sums.values()], inputs[part]!);
+    for (const value of wrt) {
+      const gradient = own.get(value)!;
+      const before = sums.get(value);
+      // What no part depends on keeps its zeros.
+      if (before === undefined) sums.set(value, gradient);
+      else if (!independent.includes(value)) sums.set(value, graph.op('Add', [before, gradient]));
+    }
+  }
+  return sums;
+}
+
+/** Lets the readers of inputs wait until some float32 values are there. */
+function waitFor(graph: Graph, values: readonly string[], inputs: readonly string[]): void {
+  const shape = graph.constant(tensorOf('shape', 'I64', [1], [-1]));
+  const at = (index: number) => graph.constant(tensorOf('index', 'I64', [1], [index]));
+  // One number of each; a tree, because WebGPU binds 16 buffers to a shader.
+  let some = values.map((value) => graph.op('Slice', [graph.op('Reshape', [value, shape]), at(0), at(1)]));
+  while (some.length > 1) {
+    const next: string[] = [];
+    for (let i = 0; i < some.length; i += 8) next.push(graph.op('Sum', some.slice(i, i + 8)));
+    some = next;
+  }
+  const signal = graph.op('IsNaN', [some[0]!]);
+  for (const input of inputs) {
+    // The same either way; no optimisation knows that.
+    const waiting = graph.addNode({ opType: 'Where', inputs: [signal, input, input] });
+    graph.replaceUses(input, waiting.output[0]!, new Set([waiting]));
+  }
+}
