@@ -6,3 +6,4 @@ export * from './arithmetic';
 export * from './select';
 export * from './elect';
 export * from './random';
+export * from './rank';

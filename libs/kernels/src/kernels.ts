@@ -67,6 +67,8 @@ interface Exports {
   elect(deltas: Pointer, stride: number, count: number, n: number): number;
   randomWords(stream: Pointer, low: number, high: number, dst: Pointer, n: number): void;
   keepRandom(data: Pointer, n: number, words: Pointer, p: number, rescale: boolean): number;
+  rankProbabilities(data: Pointer, rows: number, c: number, scratch: Pointer, low: number, high: number): void;
+  markBand(data: Pointer, rows: number, c: number, scratch: Pointer, kept: number, outliers: number): void;
   keepRandomEach(data: Pointer, n: number, words: Pointer, probabilities: Pointer, rescale: boolean): number;
 }
 

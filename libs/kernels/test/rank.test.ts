@@ -1,0 +1,83 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { Kernels } from '../src/kernels.js';
+import { fromBits } from '../src/twins/convert.js';
+import * as twins from '../src/twins/rank.js';
+
+const kernels = new Kernels();
+const { ops } = kernels;
+const MOST = 2048;
+const dataAt = kernels.allocate(MOST * 4);
+const scratch = kernels.allocate(4096 + 16 * MOST);
+
+const value = fc.oneof(
+  fc.constantFrom(0, -0, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, fromBits(0x7fc00000), 1e-45),
+  fc.integer({ min: -4, max: 4 }),
+  fc.float(),
+);
+// Rows on both sides of the length where the way of ordering changes.
+const matrix = fc
+  .tuple(fc.integer({ min: 1, max: 4 }), fc.oneof(fc.integer({ min: 1, max: 5 }), fc.integer({ min: 28, max: 200 })))
+  .chain(([rows, c]) =>
+    fc.record({
+      rows: fc.constant(rows),
+      c: fc.constant(c),
+      values: fc.array(value, { minLength: rows * c, maxLength: rows * c }),
+    }),
+  );
+
+function compare(
+  { rows, c, values }: { rows: number; c: number; values: number[] },
+  twin: (row: Float32Array) => void,
+  kernel: () => void,
+): Float32Array {
+  const expected = Float32Array.from(values);
+  kernels.floats(dataAt, values.length).set(expected);
+  for (let r = 0; r < rows; r++) twin(expected.subarray(r * c, (r + 1) * c));
+  kernel();
+  const got = kernels.floats(dataAt, values.length).slice();
+  expect(got).toEqual(expected);
+  return got;
+}
+
+describe('kernels over rows equal their twins', () => {
+  test('rankProbabilities, whose mean over a row is the middle', () => {
+    const range = fc.constantFrom([0.1, 0.9], [0.63, 0.77], [0.5, 0.5], [2 ** -30, 1]);
+    fc.assert(
+      fc.property(matrix, range, (m, [low, high]) => {
+        const got = compare(
+          m,
+          (row) => twins.rankProbabilities(row, low!, high!),
+          () => ops.rankProbabilities(dataAt, m.rows, m.c, scratch, low!, high!),
+        );
+        for (let r = 0; r < m.rows; r++) {
+          const mean = got.subarray(r * m.c, (r + 1) * m.c).reduce((sum, p) => sum + p, 0) / m.c;
+          expect(mean).toBeCloseTo((low! + high!) / 2, 6);
+        }
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  test('markBand', () => {
+    fc.assert(
+      fc.property(matrix, fc.nat(200), fc.nat(200), (m, a, b) => {
+        const kept = a % (m.c + 1);
+        const outliers = b % (m.c - kept + 1);
+        const got = compare(
+          m,
+          (row) => twins.markBand(row, kept, outliers),
+          () => ops.markBand(dataAt, m.rows, m.c, scratch, kept, outliers),
+        );
+        expect(got.reduce((sum, mark) => sum + mark, 0)).toBe(kept * m.rows);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  test('a row of distinct magnitudes: evenly from low to high, whatever the signs', () => {
+    kernels.floats(dataAt, 5).set([-5, 1, 3, -2, 4]);
+    ops.rankProbabilities(dataAt, 1, 5, scratch, 0.25, 0.75);
+    expect([...kernels.floats(dataAt, 5)]).toEqual([0.75, 0.25, 0.5, 0.375, 0.625]);
+  });
+});
