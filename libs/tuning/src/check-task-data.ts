@@ -17,11 +17,15 @@ export interface DescribedTask {
  * that learn nothing.
  *
  * @throws AmalgamError with every problem and its pointer into the recipe: `invalid_graph` or `invalid_dataset` when all are of
- * that kind, `unsupported_graph` for an opset without gradients, else `invalid_recipe`.
+ * that kind, `unsupported_graph` for an opset without gradients or graphs of several opsets, else `invalid_recipe`.
  */
 export function checkTaskData(tasks: readonly DescribedTask[], batch: number | null): void {
-  const old = batch === null ? [] : tasks.flatMap(tooOld);
-  if (old.length > 0) throw refusal('unsupported_graph', old);
+  if (batch !== null) {
+    const old = tasks.flatMap(tooOld);
+    if (old.length > 0) throw refusal('unsupported_graph', old);
+    const apart = differentOpsets(tasks);
+    if (apart.length > 0) throw refusal('unsupported_graph', apart);
+  }
   const errors = new Map<string, FieldError>();
   for (const [i, { task, graph, data, evaluation }] of tasks.entries()) {
     const pointer = `/tasks/${i}`;
@@ -34,11 +38,14 @@ export function checkTaskData(tasks: readonly DescribedTask[], batch: number | n
     // What is wrong with the graph is found with each dataset.
     for (const error of checks.flatMap((check) => check.errors)) errors.set(`${error.pointer} ${error.detail}`, error);
   }
-  const all = [...errors.values()];
-  if (all.length === 0) return;
-  const about = (fields: RegExp) => all.every(({ pointer }) => fields.test(pointer));
-  if (about(/\/graph$/)) throw refusal('invalid_graph', all);
-  throw refusal(about(/\/(data|evaluation)$/) ? 'invalid_dataset' : 'invalid_recipe', all);
+  if (errors.size > 0) throw refuseTask([...errors.values()]);
+}
+
+/** `invalid_graph` or `invalid_dataset` when all errors are of that kind, else `invalid_recipe`. */
+export function refuseTask(errors: FieldError[]): AmalgamError {
+  const about = (fields: RegExp) => errors.every(({ pointer }) => fields.test(pointer));
+  if (about(/\/graph$/)) return refusal('invalid_graph', errors);
+  return refusal(about(/\/(data|evaluation)$/) ? 'invalid_dataset' : 'invalid_recipe', errors);
 }
 
 function tooOld({ task, graph }: DescribedTask, i: number): FieldError[] {
@@ -46,6 +53,17 @@ function tooOld({ task, graph }: DescribedTask, i: number): FieldError[] {
   const has = graph.opset === null ? 'does not import the standard operators' : `has opset ${graph.opset}`;
   const detail = `task ${quote(task.name)}, graph ${quote(task.graph)}: it ${has}; learning needs opset ${MINIMUM_OPSET} or later`;
   return [{ pointer: `/tasks/${i}/graph`, detail: `${detail} (opset_version of torch.onnx.export)` }];
+}
+
+/** All graphs become one, which has one opset. */
+function differentOpsets(tasks: readonly DescribedTask[]): FieldError[] {
+  const [first] = tasks;
+  return tasks.flatMap(({ task, graph }, i) => {
+    if (first === undefined || graph.opset === first.graph.opset) return [];
+    const has = `it has opset ${graph.opset}, that of task ${quote(first.task.name)} ${first.graph.opset}`;
+    const detail = `task ${quote(task.name)}, graph ${quote(task.graph)}: ${has}; export all graphs with one opset`;
+    return [{ pointer: `/tasks/${i}/graph`, detail: `${detail} (opset_version of torch.onnx.export)` }];
+  });
 }
 
 function refusal(

@@ -57,6 +57,12 @@ it('asks for a batch and a recent opset only where something is learned', () => 
   expect(refusal([task('a', { graph: graph(null) })], 16)).toEqual(['unsupported_graph', ['/tasks/0/graph']]);
 });
 
+it('asks for one opset where tasks are learned from together', () => {
+  const tasks = [task('a'), task('b', { graph: graph(17) }), task('c')];
+  expect(refusal(tasks, 16)).toEqual(['unsupported_graph', ['/tasks/1/graph']]);
+  expect(refusal(tasks, null)).toBeNull();
+});
+
 it('says once what is wrong with a graph, whichever dataset it was held against', () => {
   const scalar = { ...graph(), outputs: [{ name: 'logits', dtype: 'I64' as const, shape: ['batch', 10] }] };
   expect(refusal([task('a', { graph: scalar, evaluation: dataset(4) })], 16)).toEqual([
