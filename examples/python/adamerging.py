@@ -101,7 +101,7 @@ def train(modules, sources, steps):
 
 
 def make_models():
-    """A base that knows a little of both tasks, and a model for each: the base's encoder trained on, under a fixed head."""
+    """A base that knows a little of both tasks; for each task its encoder trained on, under a head that stays."""
     encoder, sources = Encoder(), {"bars": bars, "corners": corners}
     joint = [Classifier(encoder, 4) for _ in sources]
     train(joint, sources.values(), steps=40)
