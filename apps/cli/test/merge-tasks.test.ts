@@ -243,8 +243,8 @@ describe('what is wrong with tasks', () => {
 describe('an interrupt', () => {
   // Ctrl-C reaches every process of the terminal's group; SIGTERM comes to the one process that somebody has started.
   test.each([
-    ['Ctrl-C while it tunes', 'tuning', (pid: number) => process.kill(-pid, 'SIGINT')],
-    ['SIGTERM while it evaluates', 'evaluating', (pid: number) => process.kill(pid, 'SIGTERM')],
+    ['Ctrl-C while it tunes', 'tuning', (pid: number): boolean => process.kill(-pid, 'SIGINT')],
+    ['SIGTERM while it evaluates', 'evaluating', (pid: number): boolean => process.kill(pid, 'SIGTERM')],
   ] as const)('%s ends it at once; no file and no process is left', async (_, stage, interrupt) => {
     const tunes = stage === 'tuning';
     const { file, folder, out } = example('adamerging.yaml', tunes ? steps(100_000) : steps(1));
