@@ -37,8 +37,10 @@ export async function publishStage(
 
   const name = claim.merge.name ?? `${plan.recipe.method} of ${plan.inputs.map((input) => input.name).join(', ')}`;
   // Of merging there are finer times already.
-  const { merging: _, publishing: __, ...before } = progress.seconds;
-  result.report.seconds = { ...before, ...result.report.seconds };
+  const { merging: _, publishing: __, ...around } = progress.seconds;
+  const { total: merging = 0, ...finer } = result.report.seconds;
+  const all = Object.values(around).reduce((sum, seconds) => sum + seconds, merging);
+  result.report.seconds = { ...around, ...finer, total: all };
   const small = await writeArtifacts(plan, result, { outDir, donor: folders[plan.donor]!, digestOf, name });
   const stored: WrittenFile[] = [...result.files];
   let report: Report = result.report;
