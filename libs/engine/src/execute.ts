@@ -6,7 +6,7 @@ import { allOrFirstFailure, overTensors } from './gather.js';
 import type { Task } from './job.js';
 import { buildReport, type MergeStatistics, newStatistics, type TensorStatistics } from './report.js';
 import { type Session, type SessionOptions, withThreads } from './session.js';
-import type { Cuts } from './trim.js';
+import type { Bands } from './trim.js';
 import type { MergePlan, WrittenFile } from './types.js';
 
 const COPY_TASK_BYTES = 64 * 2 ** 20;
@@ -50,8 +50,8 @@ export async function executeMerge(plan: MergePlan, options: ExecuteOptions): Pr
     const lap = stopwatch(statistics);
     let handover = Promise.resolve();
     try {
-      const cuts = await lap('trimming', () => session.findCuts());
-      statistics.thresholds = cuts?.thresholds ?? null;
+      const bands = await lap('trimming', () => session.findBands());
+      statistics.thresholds = bands?.thresholds ?? null;
       const files: WrittenFile[] = [];
       for (const [index, file] of plan.files.entries()) {
         const done = options.finished?.get(file.path);
@@ -61,7 +61,7 @@ export async function executeMerge(plan: MergePlan, options: ExecuteOptions): Pr
           continue;
         }
         const path = join(options.outDir, file.path);
-        const own = await lap('merging', () => writeFile(plan, index, path, session, cuts));
+        const own = await lap('merging', () => writeFile(plan, index, path, session, bands));
         statistics.add(own);
         const sha256 =
           options.digests === false ? null : await lap('digests', () => session.run<string>({ kind: 'digest', path }));
@@ -106,7 +106,7 @@ async function writeFile(
   index: number,
   path: string,
   { job, inputIndex, run }: Session,
-  cuts: Cuts | null,
+  bands: Bands | null,
 ): Promise<TensorStatistics[]> {
   const file = plan.files[index]!;
   await mkdir(dirname(path), { recursive: true });
@@ -119,11 +119,11 @@ async function writeFile(
   }
 
   const mine = plan.merged.flatMap((tensor, i) => (tensor.file === index ? [i] : []));
-  const merging = overTensors(job, mine, cuts, run, (spans, spanCuts) => ({
+  const merging = overTensors(job, mine, bands, run, (spans, spanBands) => ({
     kind: 'merge',
     output: path,
     spans,
-    cuts: spanCuts,
+    bands: spanBands,
   }));
   const copies = [...plan.copied, ...plan.heads].filter((tensor) => tensor.file === index && tensor.bytes > 0);
   const copying = toCopyTasks(copies, path, inputIndex).map((task) => run(task));

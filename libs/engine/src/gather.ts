@@ -1,7 +1,8 @@
-import type { Cut, Job, Span, SpanStatistics, Task } from './job.js';
+import { getMethod } from '@amalgam/methods';
+import type { Band, Job, Span, SpanStatistics, Task } from './job.js';
 import type { TensorStatistics } from './report.js';
 import { toTasks } from './spans.js';
-import type { Cuts, RunTask } from './trim.js';
+import type { Bands, RunTask } from './trim.js';
 
 /** Elements that a task covers: some tens of milliseconds. */
 const TASK_ELEMENTS = 2 ** 21;
@@ -12,15 +13,16 @@ const TASK_SPANS = 2 ** 12;
 export async function overTensors(
   job: Job,
   indices: number[],
-  cuts: Cuts | null,
+  bands: Bands | null,
   run: RunTask,
-  toTask: (spans: Span[], cuts: Cut[][] | null) => Task,
+  toTask: (spans: Span[], bands: Band[][] | null) => Task,
 ): Promise<TensorStatistics[]> {
   const tensors = indices.map((index) => ({ index, elements: job.tensors[index]!.elements }));
+  const keepsAll = (getMethod(job.method).sparsify?.(job.settings) ?? null) === null;
   const gathered = new Map<number, SpanStatistics[]>();
   const tasks = toTasks(tensors, job.chunkElements, TASK_ELEMENTS, TASK_SPANS).map(async (spans) => {
-    const spanCuts = cuts === null ? null : spans.map((span) => cuts.byTensor[span.tensor]!);
-    return { spans, parts: await run<SpanStatistics[]>(toTask(spans, spanCuts)) };
+    const spanBands = bands === null ? null : spans.map((span) => bands.byTensor[span.tensor]!);
+    return { spans, parts: await run<SpanStatistics[]>(toTask(spans, spanBands)) };
   });
   for (const { spans, parts } of await allOrFirstFailure(tasks)) {
     spans.forEach((span, i) => {
@@ -36,7 +38,7 @@ export async function overTensors(
       name,
       elements,
       squares: models.map((_, m) => parts.flatMap((part) => part.squares.map((chunk) => chunk[m]!))),
-      kept: cuts === null ? null : models.map((_, m) => sum(parts.map((part) => part.kept[m]!))),
+      kept: keepsAll ? null : models.map((_, m) => sum(parts.map((part) => part.kept[m]!))),
       conflicts: sum(parts.map((part) => part.conflicts)),
     };
   });

@@ -29,6 +29,8 @@ export interface JobSource {
 export interface JobTensor {
   name: string;
   elements: number;
+  /** Length of a row: the last dimension; 1 for a scalar. */
+  row: number;
   base: JobSource | null;
   models: JobSource[];
   dtype: Dtype;
@@ -43,8 +45,9 @@ export interface Span {
   count: number;
 }
 
-/** A range [low, high) of keys (float32 bits without sign), counted into `bins` bins of 2^shift keys. */
+/** A range [low, high) of keys (float32 bits without sign) of one model's task vector, counted into `bins` bins of 2^shift keys. */
 export interface Window {
+  model: number;
   low: number;
   high: number;
   shift: number;
@@ -53,29 +56,43 @@ export interface Window {
   common: number;
 }
 
-/** Where the trim cuts one model's task vector in one tensor. */
+/** A place in the order of one model's entries by magnitude, lowest index first among equals, as it falls in one tensor. */
 export interface Cut {
-  /** The threshold's key: larger ones are kept. */
+  /** The key at this place: larger ones lie before it. */
   key: number;
-  /** Entries whose key equals it are kept below this index of the tensor. */
+  /** Of the entries with that key those below this index of the tensor lie before it. */
   tieEnd: number;
 }
 
+/** What stays of one model's task vector in one tensor: what lies before `inner`, but not before `outer`. */
+export interface Band {
+  inner: Cut;
+  /** Null: there are no outliers to drop. */
+  outer: Cut | null;
+}
+
 export type Task =
-  /** Counts keys of the task vectors in each model's window (null: not this model). */
+  /** Counts keys of the task vectors in each window (null: none to count). */
   | { kind: 'scan'; spans: Span[]; windows: (Window | null)[] }
   /** Finds the `nth` entry (1-based, in order) of a model whose key equals `key`. */
   | { kind: 'locate'; spans: Span[]; model: number; key: number; nth: number }
-  /** Merges, writes, and gathers statistics. `cuts` by span and model, for methods that trim. */
-  | { kind: 'merge'; output: string; spans: Span[]; cuts: Cut[][] | null }
-  /** Writes base and task vectors, trimmed and resolved, for a tuning, and gathers statistics. `places` by span. */
-  | { kind: 'vectors'; output: string; dtype: VectorDtype; spans: Span[]; cuts: Cut[][] | null; places: VectorPlace[] }
+  /** Merges, writes, and gathers statistics. `bands` by span and model, for methods that keep a band of magnitudes. */
+  | { kind: 'merge'; output: string; spans: Span[]; bands: Band[][] | null }
+  /** Writes base and task vectors, sparsified and resolved, for a tuning, and gathers statistics. `places` by span. */
+  | {
+      kind: 'vectors';
+      output: string;
+      dtype: VectorDtype;
+      spans: Span[];
+      bands: Band[][] | null;
+      places: VectorPlace[];
+    }
   /** Copies bytes as they are. */
   | { kind: 'copy'; output: string; pieces: { input: number; from: number; to: number; bytes: number }[] }
   | { kind: 'digest'; path: string };
 
 export interface ScanResult {
-  /** By model: keys at or above the window, and the window's bins. */
+  /** By window: keys at or above it, and its bins. */
   above: number[];
   histograms: (Uint32Array | null)[];
 }
@@ -83,7 +100,7 @@ export interface ScanResult {
 export interface SpanStatistics {
   /** By chunk, then model: sum of squares of the task vector (float64). Empty for methods over weights. */
   squares: number[][];
-  /** By model: entries that survive the trim. */
+  /** By model: entries that stay when the task vector is sparsified. */
   kept: number[];
   conflicts: number;
 }

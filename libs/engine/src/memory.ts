@@ -1,6 +1,7 @@
 import { AmalgamError, dtypeBytes } from '@amalgam/contracts';
 import { defaultThreads } from '@amalgam/kernels';
-import { BLOCK } from '@amalgam/methods';
+import { BLOCK, isByRow, type ResolvedRecipe } from '@amalgam/methods';
+import { rowBytes } from './row-shares.js';
 import type { MergedTensor, PlanOptions } from './types.js';
 import { BASE_BYTES } from './vector-layout.js';
 
@@ -24,39 +25,52 @@ export function threadBuffers(chunkElements: number, bytesPerElement: number, mo
   return chunkElements * bytesPerElement + (models + 2) * BLOCK * 4;
 }
 
+/** Entries that differ in the last index only are a row; a scalar is a row of one. */
+export function rowLength(shape: readonly number[]): number {
+  return shape.at(-1) ?? 1;
+}
+
 /**
  * Chooses the chunk that fits into the memory bound, and the threads where their number is left open: one for each core, or as
  * many as fit. For tuned methods the task vectors of a chunk, in float32 at most, must have room beside what they are made of.
+ * For methods that rank inside rows, whole rows must.
  *
  * @throws AmalgamError `memory_limit` when not even the smallest chunk fits; it says what would.
  */
 export function planMemory(
   merged: MergedTensor[],
-  isTuned: boolean,
+  { method, settings }: Pick<ResolvedRecipe, 'method' | 'settings'>,
   options: PlanOptions,
 ): { chunkElements: number; threads: number; memoryBytes: number } {
   let threads = options.threads ?? defaultThreads();
   const limit = options.memoryBytes ?? DEFAULT_MEMORY_BYTES;
   const models = merged.reduce((most, tensor) => Math.max(most, tensor.models.length), 0);
   const width = merged.reduce(
-    (most, { base, models, dtype }) => Math.max(most, widthOf(base, models, dtype, isTuned)),
+    (most, { base, models, dtype }) => Math.max(most, widthOf(base, models, dtype, method.tuned !== undefined)),
     0,
   );
+  const sparsify = method.sparsify?.(settings) ?? null;
+  const byRow = sparsify !== null && isByRow(sparsify);
+  const longest = byRow ? merged.reduce((most, { shape }) => Math.max(most, rowLength(shape)), 1) : 0;
+  const rows = (chunk: number) => (byRow ? rowBytes(chunk, longest, width, models) : 0);
   const total = (chunk: number) =>
-    PROCESS_BYTES + HISTOGRAM_BYTES + threads * (THREAD_BYTES + threadBuffers(chunk, width, models));
+    PROCESS_BYTES + HISTOGRAM_BYTES + threads * (THREAD_BYTES + threadBuffers(chunk, width, models) + rows(chunk));
+  // A row that spans several chunks is read for each of them.
+  const smallest = Math.max(BLOCK, 2 ** Math.ceil(Math.log2(Math.max(1, longest))));
 
-  let chunkElements = options.chunkElements ?? LARGEST_CHUNK;
+  let chunkElements = options.chunkElements ?? Math.max(LARGEST_CHUNK, smallest);
   if (!Number.isInteger(Math.log2(chunkElements)) || chunkElements < BLOCK) {
     throw new RangeError(`chunkElements must be a power of two of at least ${BLOCK}, not ${chunkElements}`);
   }
   if (options.threads === undefined) {
-    while (threads > 1 && total(Math.min(chunkElements, SMALL_CHUNK)) > limit) threads--;
+    while (threads > 1 && total(Math.min(chunkElements, Math.max(SMALL_CHUNK, smallest))) > limit) threads--;
   }
-  while (total(chunkElements) > limit && chunkElements > BLOCK) chunkElements /= 2;
+  while (total(chunkElements) > limit && chunkElements > smallest) chunkElements /= 2;
   if (total(chunkElements) > limit) {
     throw new AmalgamError(
       'memory_limit',
-      `merging ${models} models on ${threads} threads takes ${megabytes(total(BLOCK))} MB, but the limit is ${megabytes(limit)} MB`,
+      `merging ${models} models on ${threads} threads takes ${megabytes(total(chunkElements))} MB, but the limit is ` +
+        `${megabytes(limit)} MB${byRow ? `; ${method.name} ranks whole rows, of up to ${longest} entries here` : ''}`,
     );
   }
   return { chunkElements, threads, memoryBytes: total(chunkElements) };

@@ -7,7 +7,7 @@ import {
   type Plan,
   type Recipe,
 } from '@amalgam/contracts';
-import { type ResolvedRecipe, resolveRecipe } from '@amalgam/methods';
+import { isByRow, type ResolvedRecipe, resolveRecipe } from '@amalgam/methods';
 import { type CheckpointTensor, compileGlobs } from '@amalgam/tensors';
 import { layOut, type Placeable, placeHeads } from './layout.js';
 import { planMemory } from './memory.js';
@@ -83,7 +83,7 @@ export function planMerge(
   describeWarnings(warnings, copied, keptOut, heads);
 
   const layout = layOut(merged, copied, heads, resolved.recipe.shard_bytes);
-  const memory = planMemory(layout.merged, resolved.method.tuned !== undefined, options);
+  const memory = planMemory(layout.merged, resolved, options);
   const read = streamedBytes(layout.merged, resolved);
 
   return {
@@ -101,9 +101,10 @@ export function planMerge(
   };
 }
 
-/** What one streaming over the merged tensors reads: each once, and once more to find a trim's thresholds. */
+/** What one streaming over the merged tensors reads: each once, and once more to find the thresholds of what is kept. */
 function streamedBytes(merged: MergedTensor[], { method, settings }: ResolvedRecipe): number {
-  const passes = (method.trim?.(settings) ?? null) === null ? 1 : 2;
+  const sparsify = method.sparsify?.(settings) ?? null;
+  const passes = sparsify?.by === 'magnitude' && !isByRow(sparsify) ? 2 : 1;
   const width = (source: Source | null) => (source === null ? 0 : dtypeBytes(source.dtype));
   const needsBase = method.inputs === 'task_vectors';
   return merged.reduce((sum, { base, models, elements }) => {

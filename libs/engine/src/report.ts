@@ -9,7 +9,7 @@ export interface TensorStatistics {
   elements: number;
   /** By model: sums of squares of the task vector, chunk by chunk. */
   squares: number[][];
-  /** By model: entries that survive the trim; null for methods that do not trim. */
+  /** By model: entries that stay when the task vector is sparsified; null for methods that keep all. */
   kept: number[] | null;
   conflicts: number;
 }
@@ -43,9 +43,11 @@ export function buildReport(plan: MergePlan, statistics: MergeStatistics): Repor
   const ordered = plan.merged.flatMap((tensor) => statistics.tensors.get(tensor.name) ?? []);
   const first = plan.hasBase ? 1 : 0;
   const elements = ordered.reduce((sum, tensor) => sum + tensor.elements, 0);
+  const method = getMethod(plan.recipe.method);
+  const elects = method.electsSigns?.(plan.settings) ?? false;
   const trims = ordered.some((tensor) => tensor.kept !== null);
   // Only task vectors have norms that say something; a method over weights has none.
-  const measures = getMethod(plan.recipe.method).inputs === 'task_vectors';
+  const measures = method.inputs === 'task_vectors';
   const squares = ordered.map((tensor) => (measures ? squaresOf(tensor) : []));
   const share = (count: number) => (elements === 0 ? 0 : count / elements);
 
@@ -75,14 +77,14 @@ export function buildReport(plan: MergePlan, statistics: MergeStatistics): Repor
     bytes_read: plan.bytesRead + (plan.tuning?.bytesRead ?? 0),
     bytes_written: plan.bytesWritten,
     peak_rss_bytes: process.resourceUsage().maxRSS * 1024,
-    ...(trims ? { sign_conflicts: share(ordered.reduce((sum, t) => sum + t.conflicts, 0)) } : {}),
-    tensors: ordered.map((tensor, i) => describeTensor(tensor, squares[i]!)),
+    ...(elects ? { sign_conflicts: share(ordered.reduce((sum, t) => sum + t.conflicts, 0)) } : {}),
+    tensors: ordered.map((tensor, i) => describeTensor(tensor, squares[i]!, elects)),
     copied: plan.copied.map((tensor) => tensor.name),
     warnings: plan.warnings,
   };
 }
 
-function describeTensor(tensor: TensorStatistics, squares: number[]): TensorReport {
+function describeTensor(tensor: TensorStatistics, squares: number[], elects: boolean): TensorReport {
   const share = (count: number) => (tensor.elements === 0 ? 0 : count / tensor.elements);
   const report: TensorReport = {
     name: tensor.name,
@@ -91,7 +93,7 @@ function describeTensor(tensor: TensorStatistics, squares: number[]): TensorRepo
   };
   if (tensor.kept !== null) {
     report.trimmed = tensor.kept.map((count) => (tensor.elements === 0 ? 0 : 1 - share(count)));
-    report.sign_conflicts = share(tensor.conflicts);
   }
+  if (elects) report.sign_conflicts = share(tensor.conflicts);
   return report;
 }

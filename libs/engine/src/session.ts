@@ -1,8 +1,9 @@
 import { type AmalgamError, fromPlain, isNoSpace, toPlain } from '@amalgam/contracts';
 import { createPool, type ThreadPool } from '@amalgam/kernels';
-import { getMethod } from '@amalgam/methods';
+import { getMethod, isByRow } from '@amalgam/methods';
 import type { Job, Result, Task } from './job.js';
-import { type Cuts, findCuts, type RunTask } from './trim.js';
+import { rowLength } from './memory.js';
+import { type Bands, findBands, type RunTask } from './trim.js';
 import type { MergePlan } from './types.js';
 
 const PROGRESS_MS = 200;
@@ -29,8 +30,8 @@ export interface Session {
   /** A file of an input as tasks name it. */
   inputIndex(input: number, file: string): number;
   run: RunTask;
-  /** The thresholds of the plan's trim, for methods that trim. */
-  findCuts(): Promise<Cuts | null>;
+  /** What is kept of each tensor, for methods that keep by magnitude over tensors or models. */
+  findBands(): Promise<Bands | null>;
   /** Tasks in flight stop at their next chunk. */
   stop(): void;
   reportProgress(): void;
@@ -61,10 +62,11 @@ export async function withThreads<T>(
   const timer = setInterval(reportProgress, PROGRESS_MS);
 
   const run = runner(pool, stop);
-  const trim = getMethod(job.method).trim?.(plan.settings) ?? null;
-  const findAllCuts = async () => (trim === null ? null : findCuts(job, trim, run));
+  const sparsify = getMethod(job.method).sparsify?.(plan.settings) ?? null;
+  const findAllBands = async () =>
+    sparsify?.by === 'magnitude' && !isByRow(sparsify) ? findBands(job, sparsify, run) : null;
   try {
-    return await work({ job, inputIndex, run, findCuts: findAllCuts, stop, reportProgress });
+    return await work({ job, inputIndex, run, findBands: findAllBands, stop, reportProgress });
   } catch (error) {
     stop();
     throw isNoSpace(error) ? fromPlain(toPlain(error)) : error;
@@ -109,9 +111,10 @@ function toJob(plan: MergePlan, options: SessionOptions, { outWidth, coefficient
     begin,
     dtype,
   });
-  const tensors = plan.merged.map(({ name, elements, base, models, dtype, begin }) => ({
+  const tensors = plan.merged.map(({ name, shape, elements, base, models, dtype, begin }) => ({
     name,
     elements,
+    row: rowLength(shape),
     base: base === null ? null : source(base),
     models: models.map(source),
     dtype,

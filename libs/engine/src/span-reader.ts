@@ -1,8 +1,9 @@
 import { dtypeBytes } from '@amalgam/contracts';
 import { type Kernels, type Pointer, reducePairwise } from '@amalgam/kernels';
-import { BLOCK, getMethod } from '@amalgam/methods';
+import { BLOCK, getMethod, isByRow, type Sparsify } from '@amalgam/methods';
 import type { Files } from './files.js';
 import type { Job, JobSource, JobTensor, Span } from './job.js';
+import { RowShares } from './row-shares.js';
 
 /** A block as the reader hands it out: float32, in the kernels' memory. */
 export interface ReadBlock {
@@ -14,6 +15,8 @@ export interface ReadBlock {
   stride: number;
   count: number;
   at(model: number): Pointer;
+  /** For methods that rank inside rows: a float32 for each entry of a model, see RowShares. */
+  shares(model: number): Pointer;
 }
 
 /** One output of a chunk: `width` bytes an element, in a buffer that begins `from` bytes an element behind the first one's. */
@@ -45,6 +48,7 @@ export class SpanReader {
   readonly #kernels: Kernels;
   readonly #files: Files;
   readonly #overVectors: boolean;
+  readonly #rows: RowShares | null;
   /** Raw bytes of a chunk: base, models, output. Each has room for the widest dtype it meets. */
   readonly #rawBase: Pointer;
   readonly #rawModels: Pointer[];
@@ -55,14 +59,16 @@ export class SpanReader {
   #copy: Pointer | undefined;
   readonly copyBytes = COPY_BYTES;
 
-  constructor(job: Job, kernels: Kernels, files: Files) {
+  constructor(job: Job, kernels: Kernels, files: Files, sparsify: Sparsify | null) {
     this.#job = job;
     this.#kernels = kernels;
     this.#files = files;
     this.#overVectors = getMethod(job.method).inputs === 'task_vectors';
+    this.#rows = sparsify !== null && isByRow(sparsify) ? new RowShares(job, kernels, sparsify) : null;
+    const inputElements = job.chunkElements + (this.#rows?.margin ?? 0);
     const room = (sources: (JobSource | null)[]) =>
       sources.reduce((most, source) => Math.max(most, source === null ? 0 : dtypeBytes(source.dtype)), 0) *
-      job.chunkElements;
+      inputElements;
     this.#rawBase = kernels.allocate(room(job.tensors.map((tensor) => tensor.base)));
     this.#rawModels = Array.from({ length: job.models }, (_, i) =>
       kernels.allocate(room(job.tensors.map((tensor) => tensor.models[i] ?? null))),
@@ -99,17 +105,22 @@ export class SpanReader {
 
   #readChunk(tensor: JobTensor, start: number, count: number, wanted: boolean[] | 'all'): Chunk {
     const reads = (model: number) => wanted === 'all' || wanted[model] === true;
+    const { first, last } = this.#rows?.wholeRows(tensor, start, start + count) ?? {
+      first: start,
+      last: start + count,
+    };
     let bytesRead = 0;
     const read = (source: JobSource, into: Pointer) => {
       const width = dtypeBytes(source.dtype);
-      const bytes = this.#kernels.bytes(into, count * width);
-      this.#files.read(source.input, bytes, source.begin + start * width);
-      bytesRead += bytes.length;
+      const bytes = this.#kernels.bytes(into, (last - first) * width);
+      this.#files.read(source.input, bytes, source.begin + first * width);
+      bytesRead += count * width;
     };
     if (this.#overVectors) read(tensor.base!, this.#rawBase);
     tensor.models.forEach((source, model) => {
       if (reads(model)) read(source, this.#rawModels[model]!);
     });
+    if (this.#rows !== null) this.#rankRows(this.#rows, tensor, last - first, reads);
 
     const areaAt = (area: OutArea) => this.#rawOut + area.from * this.#job.chunkElements;
     return {
@@ -117,7 +128,7 @@ export class SpanReader {
       bytesRead,
       forEachBlock: (visit) => {
         for (let at = 0; at < count; at += BLOCK) {
-          visit(this.#prepareBlock(tensor, start, at, Math.min(BLOCK, count - at), reads));
+          visit(this.#prepareBlock(tensor, first, start - first + at, Math.min(BLOCK, count - at), reads));
         }
       },
       outAt: (block, area) => areaAt(area) + (block.index - start) * area.width,
@@ -126,7 +137,22 @@ export class SpanReader {
     };
   }
 
-  #prepareBlock(tensor: JobTensor, start: number, at: number, n: number, reads: (model: number) => boolean): ReadBlock {
+  /** Shares of the `count` entries, whole rows, that were read. */
+  #rankRows(rows: RowShares, tensor: JobTensor, count: number, reads: (model: number) => boolean): void {
+    for (let at = 0; at < count; at += BLOCK) {
+      const n = Math.min(BLOCK, count - at);
+      const base = this.#float32(tensor.base!, this.#rawBase, at, n, this.#base);
+      tensor.models.forEach((source, model) => {
+        if (reads(model)) this.#subtract(source, this.#rawModels[model]!, at, n, base, rows.at(model, at));
+      });
+    }
+    tensor.models.forEach((_, model) => {
+      if (reads(model)) rows.rank(tensor, model, count);
+    });
+  }
+
+  /** A block of what was read, `at` entries behind the first of it, which has index `first` in the tensor. */
+  #prepareBlock(tensor: JobTensor, first: number, at: number, n: number, reads: (model: number) => boolean): ReadBlock {
     let base: Pointer | null = null;
     if (this.#overVectors) base = this.#float32(tensor.base!, this.#rawBase, at, n, this.#base);
     tensor.models.forEach((source, model) => {
@@ -140,9 +166,20 @@ export class SpanReader {
       // Vector kernels that count must find zeros behind the last element.
       if (n % 4 !== 0) this.#kernels.floats(target + n * 4, 4 - (n % 4)).fill(0);
     });
-    const [models, stride] = [this.#models, this.#stride];
-    const at4 = (model: number) => models + model * stride;
-    return { n, index: start + at, base, models, stride, count: tensor.models.length, at: at4 };
+    const [models, stride, rows] = [this.#models, this.#stride, this.#rows];
+    return {
+      n,
+      index: first + at,
+      base,
+      models,
+      stride,
+      count: tensor.models.length,
+      at: (model) => models + model * stride,
+      shares: (model) => {
+        if (rows === null) throw new TypeError('only methods that rank inside rows have shares');
+        return rows.at(model, at);
+      },
+    };
   }
 
   #subtract(source: JobSource, raw: Pointer, at: number, n: number, base: Pointer, target: Pointer): void {

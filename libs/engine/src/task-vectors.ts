@@ -58,13 +58,13 @@ export async function writeTaskVectors(plan: MergePlan, options: TaskVectorOptio
       } finally {
         await file.close();
       }
-      const cuts = await session.findCuts();
-      const statistics = await overTensors(session.job, [...places.keys()], cuts, session.run, (spans, spanCuts) => ({
+      const bands = await session.findBands();
+      const statistics = await overTensors(session.job, [...places.keys()], bands, session.run, (spans, spanBands) => ({
         kind: 'vectors',
         output: path,
         dtype,
         spans,
-        cuts: spanCuts,
+        bands: spanBands,
         places: spans.map((span) => places[span.tensor]!),
       }));
       session.reportProgress();
@@ -73,7 +73,7 @@ export async function writeTaskVectors(plan: MergePlan, options: TaskVectorOptio
         bytes,
         dtype,
         tensors: plan.merged.map(({ name, shape, elements }, i) => ({ name, shape, elements, ...places[i]! })),
-        thresholds: cuts?.thresholds ?? null,
+        thresholds: bands?.thresholds ?? null,
         norms: toNorms(plan, statistics),
       };
     });

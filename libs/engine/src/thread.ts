@@ -5,8 +5,9 @@ import { AmalgamError, dtypeBytes, quote, toPlain } from '@amalgam/contracts';
 import { Kernels } from '@amalgam/kernels';
 import { BLOCK, type Block, getMethod } from '@amalgam/methods';
 import { Files } from './files.js';
-import type { Cut, Job, Result, ScanResult, Span, SpanStatistics, Task, Window } from './job.js';
+import type { Band, Job, Result, ScanResult, Span, SpanStatistics, Task, Window } from './job.js';
 import { type Chunk, type ReadBlock, SpanReader } from './span-reader.js';
+import { Sparsifier } from './sparsify.js';
 import { BASE_BYTES, type VectorDtype, type VectorPlace } from './vector-layout.js';
 
 /** One thread of a merge: runs tasks one at a time, with buffers that are laid out once. */
@@ -15,8 +16,10 @@ const job = workerData as Job;
 const kernels = new Kernels();
 const { ops } = kernels;
 const files = new Files(job.inputs);
-const reader = new SpanReader(job, kernels, files);
 const method = getMethod(job.method);
+const sparsify = method.sparsify?.(job.settings) ?? null;
+const reader = new SpanReader(job, kernels, files, sparsify);
+const sparsifier = sparsify === null ? null : new Sparsifier(job, kernels, sparsify);
 const weights = kernels.allocate(job.models * 4);
 const out = kernels.allocate(BLOCK * 4);
 const progress = new BigUint64Array(job.progress);
@@ -41,9 +44,9 @@ function perform(task: Task): unknown {
     case 'locate':
       return locate(task.spans, task.model, task.key, task.nth);
     case 'merge':
-      return task.spans.map((span, i) => merge(span, task.output, task.cuts?.[i] ?? null));
+      return task.spans.map((span, i) => merge(span, task.output, task.bands?.[i] ?? null));
     case 'vectors':
-      return task.spans.map((span, i) => writeVectors(span, task, task.cuts?.[i] ?? null, task.places[i]!));
+      return task.spans.map((span, i) => writeVectors(span, task, task.bands?.[i] ?? null, task.places[i]!));
     case 'copy':
       for (const piece of task.pieces) copy(task.output, piece);
       return null;
@@ -72,32 +75,23 @@ function scan(spans: Span[], windows: (Window | null)[]): ScanResult {
   });
 
   const above = windows.map(() => 0);
+  const wanted = job.settings.models.map((_, model) => windows.some((window) => window?.model === model));
   for (const span of spans) {
-    const isRaw = windows.map((window, model) => window !== null && reader.isRawPair(span, model));
-    const wanted = windows.map((window) => window !== null);
-    const blockwise = windows.some((window, model) => window !== null && !isRaw[model]);
+    const isRaw = windows.map((window) => window !== null && reader.isRawPair(span, window.model));
+    const blockwise = windows.some((window, i) => window !== null && !isRaw[i]);
     reader.forEachChunk(span, wanted, (chunk) => {
-      windows.forEach((window, model) => {
-        if (window === null || !isRaw[model]) return;
+      windows.forEach((window, i) => {
+        if (window === null || !isRaw[i]) return;
         const { low, high, shift, common } = window;
-        const pair = chunk.rawPair(model);
-        above[model]! += ops.countDifferencesBF16(
-          pair.model,
-          pair.base,
-          pair.n,
-          low,
-          high,
-          shift,
-          places[model]!,
-          common,
-        );
+        const pair = chunk.rawPair(window.model);
+        above[i]! += ops.countDifferencesBF16(pair.model, pair.base, pair.n, low, high, shift, places[i]!, common);
       });
       if (blockwise) {
         chunk.forEachBlock((block) => {
-          windows.forEach((window, model) => {
-            if (window === null || isRaw[model]) return;
+          windows.forEach((window, i) => {
+            if (window === null || isRaw[i]) return;
             const { low, high, shift, common } = window;
-            above[model]! += ops.countMagnitudes(block.at(model), block.n, low, high, shift, places[model]!, common);
+            above[i]! += ops.countMagnitudes(block.at(window.model), block.n, low, high, shift, places[i]!, common);
           });
         });
       }
@@ -106,7 +100,7 @@ function scan(spans: Span[], windows: (Window | null)[]): ScanResult {
   }
   return {
     above,
-    histograms: windows.map((window, model) => window && kernels.words(places[model]!, window.bins).slice()),
+    histograms: windows.map((window, i) => window && kernels.words(places[i]!, window.bins).slice()),
   };
 }
 
@@ -135,12 +129,12 @@ function locate(spans: Span[], model: number, key: number, nth: number): { tenso
 }
 
 /**
- * Streams a span as the method combines it: trimmed and resolved. `useBlock` returns how many more entries have survivors of both
+ * Streams a span as the method combines it: sparsified and resolved. `useBlock` returns how many more entries have survivors of both
  * signs, `finishChunk` how many bytes it wrote.
  */
 function stream(
   span: Span,
-  cuts: Cut[] | null,
+  bands: Band[] | null,
   useBlock: (block: Block, read: ReadBlock, chunk: Chunk) => number,
   finishChunk: (chunk: Chunk) => number,
 ): SpanStatistics {
@@ -153,7 +147,9 @@ function stream(
       for (let model = 0; model < read.count; model++) {
         const data = read.at(model);
         if (overVectors) leaves[model]!.push(ops.sumSquares(data, read.n));
-        if (cuts !== null) statistics.kept[model]! += trim(data, read.index, read.n, cuts[model]!);
+        if (sparsifier !== null) {
+          statistics.kept[model]! += sparsifier.apply(span.tensor, read, model, bands?.[model] ?? null);
+        }
       }
       const { n, base, stride, count } = read;
       const block = { kernels, n, base, models: read.models, stride, count, weights, out };
@@ -166,13 +162,13 @@ function stream(
   return statistics;
 }
 
-function merge(span: Span, output: string, cuts: Cut[] | null): SpanStatistics {
+function merge(span: Span, output: string, bands: Band[] | null): SpanStatistics {
   const tensor = job.tensors[span.tensor]!;
   const area = { from: 0, width: dtypeBytes(tensor.dtype) };
   if (job.coefficients !== null) kernels.floats(weights, job.models).set(job.coefficients[span.tensor]!);
   return stream(
     span,
-    cuts,
+    bands,
     (block, read, chunk) => {
       const conflicts = method.combine(block, job.settings);
       kernels.narrow(tensor.dtype, out, chunk.outAt(read, area), block.n);
@@ -194,7 +190,7 @@ const INFINITY_KEY = 0x7f800000;
 function writeVectors(
   span: Span,
   { output, dtype }: { output: string; dtype: VectorDtype },
-  cuts: Cut[] | null,
+  bands: Band[] | null,
   place: VectorPlace,
 ): SpanStatistics {
   const { name, elements, models } = job.tensors[span.tensor]!;
@@ -203,7 +199,7 @@ function writeVectors(
   const areas = models.map((_, model) => ({ from: BASE_BYTES + model * width, width }));
   return stream(
     span,
-    cuts,
+    bands,
     (block, read, chunk) => {
       kernels.narrow('F32', block.base!, chunk.outAt(read, baseArea), block.n);
       areas.forEach((area, model) => {
@@ -232,14 +228,6 @@ function writeVectors(
 /** Entries whose key is `key` or larger. */
 function countFrom(key: number, data: number, n: number): number {
   return ops.countMagnitudes(data, n, key, key, 0, 0, -1);
-}
-
-/** Trims a block whose first entry has index `index` in its tensor: ties are kept below the cut's `tieEnd`. */
-function trim(data: number, index: number, n: number, { key, tieEnd }: Cut): number {
-  const ties = Math.min(Math.max(tieEnd - index, 0), n);
-  // Rarely both parts are there: only in the one block where the ties end.
-  const kept = ties > 0 ? ops.trim(data, ties, key - 1) : 0;
-  return ties < n ? kept + ops.trim(data + ties * 4, n - ties, key) : kept;
 }
 
 function copy(output: string, piece: { input: number; from: number; to: number; bytes: number }): void {

@@ -1,6 +1,6 @@
 import { AmalgamError } from '@amalgam/contracts';
-import type { Trim } from '@amalgam/methods';
-import type { Cut, Job, ScanResult, Span, Task, Window } from './job.js';
+import { type ByMagnitude, keptOf } from '@amalgam/methods';
+import type { Band, Cut, Job, ScanResult, Span, Task, Window } from './job.js';
 import { HISTOGRAM_BYTES } from './memory.js';
 import { countElements, sample, toTasks } from './spans.js';
 
@@ -24,35 +24,54 @@ interface Group {
   elements: number;
 }
 
-/** What trimming found: cuts by tensor and model, and for a whole-model trim each model's threshold. */
-export interface Cuts {
-  byTensor: Cut[][];
+/** A place in the order of a group's entries to be found: how many of a model's entries lie before it. */
+interface Search {
+  model: number;
+  rank: number;
+}
+
+/** What is kept by tensor and model, and for a ranking of whole models each model's threshold. */
+export interface Bands {
+  byTensor: Band[][];
   /** Smallest magnitude kept, by model; null when each tensor has its own. */
   thresholds: number[] | null;
 }
 
 /**
- * Finds the exact threshold of each model's k = max(1, floor(density · d)) largest magnitudes, without sorting and without
- * holding the model: a sample says where to look, one pass counts what lies above and resolves the narrow window around it to
- * single keys. Should the true threshold lie outside, the search goes on from the counts; the result never depends on the
- * sample. Among entries equal to the threshold those of lowest index are kept, and one more look at a sixteenth of the
- * elements finds where they end.
+ * Finds the exact thresholds of what each model keeps by magnitude, without sorting and without holding the model: a sample
+ * says where to look, one pass counts what lies above and resolves the narrow windows around them to single keys. Should a
+ * true threshold lie outside, the search goes on from the counts; the result never depends on the sample. Among entries equal
+ * to a threshold those of lowest index come first, and one more look at a sixteenth of the elements finds where they end.
  */
-export async function findCuts(job: Job, trim: Trim, run: RunTask): Promise<Cuts> {
+export async function findBands(job: Job, sparsify: ByMagnitude, run: RunTask): Promise<Bands> {
   const tensors = job.tensors.map(({ elements }, index) => ({ index, elements }));
   const groups: Group[] =
-    trim.scope === 'model'
+    sparsify.scope === 'model'
       ? [{ tensors, elements: tensors.reduce((sum, tensor) => sum + tensor.elements, 0) }]
       : tensors.map((tensor) => ({ tensors: [tensor], elements: tensor.elements }));
 
-  const byTensor: Cut[][] = job.tensors.map(() => []);
+  const byTensor: Band[][] = job.tensors.map(() => []);
   let thresholds: number[] | null = null;
   // Groups are independent; a few at a time keep all threads busy and share the memory for histograms.
   const atOnce = Math.min(groups.length, GROUPS_AT_ONCE);
   await mapLimited(groups, atOnce, async (group) => {
-    const found = await searchGroup(job, group, trim.densities, HISTOGRAM_BYTES / atOnce, run);
-    for (const { index } of group.tensors) byTensor[index] = found.map((cut) => cut.of(index));
-    if (trim.scope === 'model') thresholds = found.map((cut) => magnitude(cut.key));
+    const counts = sparsify.densities.map((density, model) =>
+      keptOf(group.elements, density, sparsify.outliers[model]!),
+    );
+    const inner = counts.map(({ kept, outliers }, model) => ({ model, rank: kept + outliers }));
+    const outer = counts.flatMap(({ outliers }, model) => (outliers === 0 ? [] : [{ model, rank: outliers }]));
+    const found = await searchGroup(job, group, [...inner, ...outer], HISTOGRAM_BYTES / atOnce, run);
+    const outerOf = (model: number) => {
+      const at = outer.findIndex((search) => search.model === model);
+      return at === -1 ? null : found[inner.length + at]!;
+    };
+    for (const { index } of group.tensors) {
+      byTensor[index] = inner.map((_, model) => ({
+        inner: found[model]!.of(index),
+        outer: outerOf(model)?.of(index) ?? null,
+      }));
+    }
+    if (sparsify.scope === 'model') thresholds = inner.map((_, model) => magnitude(found[model]!.key));
   });
   return { byTensor, thresholds };
 }
@@ -67,30 +86,29 @@ const KEEP_ALL: Found = { key: 0, of: () => ({ key: 0, tieEnd: Number.MAX_SAFE_I
 async function searchGroup(
   job: Job,
   group: Group,
-  densities: number[],
+  searches: Search[],
   histogramBytes: number,
   run: RunTask,
 ): Promise<Found[]> {
-  const ranks = densities.map((density) => Math.min(group.elements, Math.max(1, Math.floor(density * group.elements))));
-  if (group.elements === 0) return ranks.map(() => ({ key: 0, of: () => ({ key: 0, tieEnd: 0 }) }));
+  if (group.elements === 0) return searches.map(() => ({ key: 0, of: () => ({ key: 0, tieEnd: 0 }) }));
   const tasks = toTasks(group.tensors, job.chunkElements, scanTarget(group.elements, job.chunkElements));
-  const bins = 2 ** Math.min(18, Math.floor(Math.log2(histogramBytes / 4 / (tasks.length * densities.length))));
+  const bins = 2 ** Math.min(18, Math.floor(Math.log2(histogramBytes / 4 / (tasks.length * searches.length))));
 
   // Density 1 keeps everything, zeros included: there is nothing to search.
-  const found = ranks.map((rank): Found | undefined => (rank === group.elements ? KEEP_ALL : undefined));
+  const found = searches.map(({ rank }): Found | undefined => (rank === group.elements ? KEEP_ALL : undefined));
   if (found.every((cut) => cut !== undefined)) return found as Found[];
-  const guesses = await sampleWindows(group, ranks, { each: bins, all: histogramBytes / 4 }, run);
-  let windows: (Window | null)[] = guesses.map((window, model) => (found[model] === undefined ? window : null));
+  const guesses = await sampleWindows(group, searches, { each: bins, all: histogramBytes / 4 }, run);
+  let windows: (Window | null)[] = guesses.map((window, i) => (found[i] === undefined ? window : null));
   while (windows.some((window) => window !== null)) {
     const current = windows;
     const scans = await Promise.all(tasks.map((spans) => run<ScanResult>({ kind: 'scan', spans, windows: current })));
     windows = await Promise.all(
-      current.map(async (window, model) => {
+      current.map(async (window, i) => {
         if (window === null) return null;
-        const rank = ranks[model]!;
-        const outcome = resolve(window, rank, scans, model);
-        if ('next' in outcome) return fit(outcome.next.low, outcome.next.high, bins);
-        found[model] = await locateTies(tasks, model, outcome.key, outcome.ties, outcome.equal, run);
+        const { model, rank } = searches[i]!;
+        const outcome = resolve(window, rank, scans, i);
+        if ('next' in outcome) return fit(model, outcome.next.low, outcome.next.high, bins);
+        found[i] = await locateTies(tasks, model, outcome.key, outcome.ties, outcome.equal, run);
         return null;
       }),
     );
@@ -104,15 +122,15 @@ export function scanTarget(elements: number, chunkElements: number): number {
 }
 
 /** A window over keys [low, high): a bin for each key where `bins` are enough, else few bins for a first look. */
-function fit(low: number, high: number, bins: number): Window {
+function fit(model: number, low: number, high: number, bins: number): Window {
   const shift = high - low <= bins ? 0 : Math.max(0, Math.ceil(Math.log2((high - low) / COARSE_BINS)));
-  return { low, high, shift, bins: Math.ceil((high - low) / 2 ** shift), common: -1 };
+  return { model, low, high, shift, bins: Math.ceil((high - low) / 2 ** shift), common: -1 };
 }
 
-/** Guesses, from a spread sample, a narrow window for each model's threshold. */
+/** Guesses, from a spread sample, a narrow window for each search. */
 async function sampleWindows(
   group: Group,
-  ranks: number[],
+  searches: Search[],
   bins: { each: number; all: number },
   run: RunTask,
 ): Promise<Window[]> {
@@ -121,30 +139,30 @@ async function sampleWindows(
   const isAll = size === group.elements;
   const scan = (windows: Window[]) => run<ScanResult>({ kind: 'scan', spans, windows });
   /** Bins between which the true rank lies, as far as the sample tells: from the `bottom` to the `top` one. */
-  const bounds = ({ above, histograms }: ScanResult, model: number) => {
-    const share = ranks[model]! / group.elements;
+  const bounds = ({ above, histograms }: ScanResult, i: number) => {
+    const share = searches[i]!.rank / group.elements;
     const margin = isAll ? 0 : SAMPLE_DEVIATIONS * Math.sqrt(size * share * (1 - share)) + 16;
-    const at = (rank: number) => binOfRank(histograms[model]!, rank - above[model]!);
+    const at = (rank: number) => binOfRank(histograms[i]!, rank - above[i]!);
     return { top: at(Math.max(1, share * size - margin)), bottom: at(Math.min(size, share * size + margin)) };
   };
 
-  const whole: Window = { low: 0, high: KEYS, shift: 15, bins: 2 ** 16, common: -1 };
-  const coarse = await scan(ranks.map(() => whole));
-  const near = ranks.map((_, model) => {
-    const { top, bottom } = bounds(coarse, model);
+  const whole = { low: 0, high: KEYS, shift: 15, bins: 2 ** 16, common: -1 };
+  const coarse = await scan(searches.map(({ model }) => ({ model, ...whole })));
+  const near = searches.map(({ model }, i) => {
+    const { top, bottom } = bounds(coarse, i);
     const [low, high] = [bottom * 2 ** whole.shift, Math.min(KEYS, (top + 1) * 2 ** whole.shift)];
-    return { low, high, shift: 0, bins: high - low, common: -1 };
+    return { model, low, high, shift: 0, bins: high - low, common: -1 };
   });
   const needed = near.reduce((sum, window) => sum + window.bins, 0);
-  if (isAll || needed > bins.all) return near.map(({ low, high }) => fit(low, high, bins.each));
+  if (isAll || needed > bins.all) return near.map(({ model, low, high }) => fit(model, low, high, bins.each));
 
   const close = await scan(near);
-  return near.map(({ low }, model) => {
+  return near.map(({ model, low }, i) => {
     // Differences of bfloat16 take few values. Mostly one of them holds the rank, and the window is that single key.
-    const { top, bottom } = bounds(close, model);
-    const window = fit(low + bottom, low + top + 1, bins.each);
+    const { top, bottom } = bounds(close, i);
+    const window = fit(model, low + bottom, low + top + 1, bins.each);
     if (window.shift > 0) return window;
-    const counts = close.histograms[model]!;
+    const counts = close.histograms[i]!;
     let often = bottom;
     for (let bin = bottom; bin <= top; bin++) if (counts[bin]! > counts[often]!) often = bin;
     return { ...window, common: low + often };
@@ -164,20 +182,20 @@ function binOfRank(histogram: Uint32Array, rank: number): number {
 type Outcome = { next: { low: number; high: number } } | { key: number; ties: number; equal: number[] };
 
 /** The threshold's key, how many entries equal to it are kept and how many there are by task; or where to look next. */
-function resolve(window: Window, rank: number, scans: ScanResult[], model: number): Outcome {
-  let above = scans.reduce((sum, scan) => sum + scan.above[model]!, 0);
+function resolve(window: Window, rank: number, scans: ScanResult[], search: number): Outcome {
+  let above = scans.reduce((sum, scan) => sum + scan.above[search]!, 0);
   if (above >= rank) {
     // Only NaN of the largest payload has the last key; nothing lies above it.
-    if (window.high === KEYS) return { key: KEYS, ties: rank, equal: scans.map((scan) => scan.above[model]!) };
+    if (window.high === KEYS) return { key: KEYS, ties: rank, equal: scans.map((scan) => scan.above[search]!) };
     return { next: { low: window.high, high: KEYS } };
   }
   const total = new Float64Array(window.bins);
-  for (const scan of scans) addTo(total, scan.histograms[model]!);
+  for (const scan of scans) addTo(total, scan.histograms[search]!);
   for (let bin = window.bins - 1; bin >= 0; bin--) {
     if (above + total[bin]! >= rank) {
       const low = window.low + bin * 2 ** window.shift;
       if (window.shift > 0) return { next: { low, high: Math.min(window.high, low + 2 ** window.shift) } };
-      return { key: low, ties: rank - above, equal: scans.map((scan) => scan.histograms[model]![bin]!) };
+      return { key: low, ties: rank - above, equal: scans.map((scan) => scan.histograms[search]![bin]!) };
     }
     above += total[bin]!;
   }

@@ -94,8 +94,12 @@ export const adamerging = defineMethod({
     loss: global.loss,
     taskVectorDtype: global.task_vector_dtype,
   }),
-  trim: ({ global, models }) =>
-    global.sign_resolve ? { scope: 'model', densities: models.map(() => global.density) } : null,
+  sparsify: ({ global, models }) => {
+    if (!global.sign_resolve) return null;
+    const each = (share: number) => models.map(() => share);
+    return { by: 'magnitude', scope: 'model', densities: each(global.density), outliers: each(0) };
+  },
+  electsSigns: ({ global }) => global.sign_resolve,
   resolve(block, { global }) {
     if (!global.sign_resolve) return 0;
     const padded = Math.ceil(block.n / 4) * 4;

@@ -1,6 +1,7 @@
 import type { FieldError } from '@amalgam/contracts';
 import type { Kernels, Pointer } from '@amalgam/kernels';
 import type { Static, TObject } from 'typebox';
+import type { Sparsify } from './sparsify.js';
 
 /** Elements that a method sees at a time; task vectors and scratch of a block stay in the processor's cache. */
 export const BLOCK = 2048;
@@ -32,16 +33,6 @@ export interface Block {
 export interface Settings<G = Record<string, unknown>, M = Record<string, unknown>> {
   global: G;
   models: M[];
-}
-
-/**
- * Keep the `density` share of each task vector with the largest magnitudes, exactly max(1, floor(density · d)) of d entries.
- * Among equals at the threshold those of lowest index are kept (tensors in order of name, entries in row-major order).
- */
-export interface Trim {
-  /** `model`: one threshold for all merged tensors of a model; `tensor`: one for each tensor. */
-  scope: 'model' | 'tensor';
-  densities: number[];
 }
 
 /** How a method's coefficients are learned (libs/tuning). Names as in the recipe, where adamerging.ts describes them. */
@@ -80,10 +71,12 @@ export interface MergeMethod<G extends TObject = TObject, M extends TObject = TO
   check?(settings: Settings<Static<G>, Static<M>>): FieldError[];
   /** Marks a method whose coefficients are learned from the recipe's tasks before it merges; it takes task vectors. */
   tuned?(settings: Settings<Static<G>, Static<M>>): TuningSettings;
-  /** Null where these settings trim nothing. */
-  trim?(settings: Settings<Static<G>, Static<M>>): Trim | null;
+  /** What the method keeps of its task vectors; null where these settings keep everything. */
+  sparsify?(settings: Settings<Static<G>, Static<M>>): Sparsify | null;
+  /** Do these settings elect signs? Only then do conflicts mean something. */
+  electsSigns?(settings: Settings<Static<G>, Static<M>>): boolean;
   /**
-   * Changes the block's task vectors in place after the trim and before `combine`; coefficients are learned for what it
+   * Changes the block's task vectors in place after they are sparsified and before `combine`; coefficients are learned for what it
    * leaves. Returns how many entries have survivors of both signs.
    */
   resolve?(block: Omit<Block, 'weights' | 'out'>, settings: Settings<Static<G>, Static<M>>): number;

@@ -18,6 +18,30 @@ export const lambda = (value: number) =>
 export const density = (value: number, description = 'Share of each task vector that is kept, in (0, 1]') =>
   Type.Number({ default: value, exclusiveMinimum: 0, maximum: 1, description });
 
+/** Of the methods that draw masks. */
+export const seed = () =>
+  Type.Integer({ default: 0, minimum: 0, maximum: 2 ** 32 - 1, description: 'Of the random masks' });
+
+export const rescale = (divisor: string) =>
+  Type.Boolean({ default: true, description: `Divide what is kept by its ${divisor}` });
+
+export const consensus = () =>
+  Type.Enum(['sum', 'count'], {
+    default: 'sum',
+    description: 'What elects a sign: the sum of the weighted task vectors, or how many of them have either sign',
+  });
+
+/** Of the methods that elect signs and are not ties. */
+export const ELECTION_NOTES = [
+  'Where the weighted task vectors cancel to exactly 0 the elected sign is +, as in mergekit.',
+  'consensus count elects the sign that more of the weighted task vectors have, + where as many have either; mergekit has it in its code, but no method that uses it.',
+  'normalize divides by Σ |wᵢ| of what agrees, so a negative weight subtracts; in mergekit it turns the sign back.',
+];
+
+export function weightsOf(models: { weight: number }[]): number[] {
+  return models.map(({ weight }) => weight);
+}
+
 /** Normalising by weights that cancel out has no meaning. */
 export function weightsSumToZero(normalized: boolean, models: { weight: number }[]): FieldError[] {
   const total = models.reduce((sum, { weight }) => sum + weight, 0);

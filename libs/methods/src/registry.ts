@@ -1,12 +1,29 @@
 import { AmalgamError, type Method, suggest } from '@amalgam/contracts';
 import { adamerging } from './adamerging.js';
+import { breadcrumbs } from './breadcrumbs.js';
+import { breadcrumbsTies } from './breadcrumbs-ties.js';
+import { dareLinear } from './dare-linear.js';
+import { dareTies } from './dare-ties.js';
 import type { MergeMethod } from './definition.js';
+import { della } from './della.js';
+import { dellaLinear } from './della-linear.js';
 import { linear } from './linear.js';
 import { taskArithmetic } from './task-arithmetic.js';
 import { ties } from './ties.js';
 
 /** Every method. A new one is a new file and its line here. */
-const METHODS: MergeMethod[] = [linear, taskArithmetic, ties, adamerging];
+const METHODS: MergeMethod[] = [
+  linear,
+  taskArithmetic,
+  ties,
+  dareLinear,
+  dareTies,
+  della,
+  dellaLinear,
+  breadcrumbs,
+  breadcrumbsTies,
+  adamerging,
+];
 
 const byName = new Map(METHODS.map((method) => [method.name, method]));
 

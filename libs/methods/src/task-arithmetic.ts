@@ -1,6 +1,7 @@
 import Type from 'typebox';
+import { addSum } from './combine.js';
 import { defineMethod } from './definition.js';
-import { lambda, normalize, weight, weightsSumToZero } from './parameters.js';
+import { lambda, normalize, weight, weightsOf, weightsSumToZero } from './parameters.js';
 
 export const taskArithmetic = defineMethod({
   name: 'task_arithmetic',
@@ -17,20 +18,5 @@ export const taskArithmetic = defineMethod({
   modelParameters: Type.Object({ weight: weight(1) }, { additionalProperties: false }),
   inputs: 'task_vectors',
   check: ({ global, models }) => weightsSumToZero(global.normalize, models),
-  combine(block, { global, models }) {
-    const { ops } = block.kernels;
-    // The first task vector's place takes the sum: block inputs may be overwritten.
-    const sum = block.models;
-    models.forEach(({ weight }, i) => {
-      const source = block.models + i * block.stride;
-      if (i === 0) ops.scale(source, weight, sum, block.n);
-      else ops.accumulate(source, weight, sum, block.n);
-    });
-    if (global.normalize) {
-      const total = models.reduce((all, { weight }) => all + weight, 0);
-      ops.divide(sum, total, sum, block.n);
-    }
-    ops.addScaled(block.base!, sum, global.lambda, block.out, block.n);
-    return 0;
-  },
+  combine: (block, { global, models }) => addSum(block, weightsOf(models), global.lambda, global.normalize),
 });

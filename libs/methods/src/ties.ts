@@ -1,4 +1,5 @@
 import Type from 'typebox';
+import { addElected } from './combine.js';
 import { defineMethod } from './definition.js';
 import { density, lambda, weight } from './parameters.js';
 
@@ -28,22 +29,12 @@ export const ties = defineMethod({
   ),
   modelParameters: Type.Object({ weight: weight(1), density: density(0.2) }, { additionalProperties: false }),
   inputs: 'task_vectors',
-  trim: ({ global, models }) => ({ scope: global.scope, densities: models.map((model) => model.density) }),
-  combine(block, { global }) {
-    const { ops } = block.kernels;
-    const padded = Math.ceil(block.n / 4) * 4;
-    const mean = global.combine === 'mean';
-    const conflicts = ops.electMerge(
-      block.models,
-      block.stride,
-      block.count,
-      block.weights,
-      block.out,
-      padded,
-      mean,
-      false,
-    );
-    ops.addScaled(block.base!, block.out, global.lambda, block.out, block.n);
-    return conflicts;
-  },
+  sparsify: ({ global, models }) => ({
+    by: 'magnitude',
+    scope: global.scope,
+    densities: models.map((model) => model.density),
+    outliers: models.map(() => 0),
+  }),
+  electsSigns: () => true,
+  combine: (block, { global }) => addElected(block, 'sum', global.lambda, global.combine === 'mean'),
 });

@@ -75,10 +75,15 @@ describe('the parameters of adamerging', () => {
   test('only the ++ variant trims', () => {
     const trimOf = (parameters: Record<string, unknown>) => {
       const { method, settings } = resolveRecipe(recipe(parameters, [{ model: 'a' }, { model: 'c' }]));
-      return method.trim?.(settings);
+      return method.sparsify?.(settings);
     };
     expect(trimOf({ density: 0.4 })).toBeNull();
-    expect(trimOf({ sign_resolve: true, density: 0.4 })).toEqual({ scope: 'model', densities: [0.4, 0.4] });
+    expect(trimOf({ sign_resolve: true, density: 0.4 })).toEqual({
+      by: 'magnitude',
+      scope: 'model',
+      densities: [0.4, 0.4],
+      outliers: [0, 0],
+    });
   });
 
   test.each([

@@ -1,0 +1,63 @@
+import type { Kernels, Pointer } from '@amalgam/kernels';
+import { keptOf, type Sparsify } from '@amalgam/methods';
+import type { Job, JobTensor } from './job.js';
+
+/** Scratch of the kernels that rank a row of the given length (libs/kernels, assembly/rank.ts). */
+const scratchBytes = (row: number) => 4096 + 16 * row;
+
+/** What a thread needs besides its buffers for chunks: the rest of the rows at both ends of a chunk, the shares, the scratch. */
+export function rowBytes(chunkElements: number, longest: number, width: number, models: number): number {
+  return 2 * longest * width + (chunkElements + 2 * longest) * models * 4 + scratchBytes(longest);
+}
+
+/**
+ * For methods that rank entries inside rows: which share of an entry is kept on average, a float32 for each entry and model of a chunk.
+ * Rows reach over a chunk's ends, so whole rows are read, at most one more at either end.
+ */
+export class RowShares {
+  readonly #kernels: Kernels;
+  readonly #sparsify: Sparsify;
+  readonly #shares: Pointer;
+  readonly #scratch: Pointer;
+  readonly #stride: number;
+  /** Entries that a chunk's buffers must have room for, besides the chunk. */
+  readonly margin: number;
+
+  constructor(job: Job, kernels: Kernels, sparsify: Sparsify) {
+    const longest = job.tensors.reduce((most, { row }) => Math.max(most, row), 1);
+    this.#kernels = kernels;
+    this.#sparsify = sparsify;
+    this.margin = 2 * longest;
+    this.#stride = (job.chunkElements + this.margin) * 4;
+    this.#shares = kernels.allocate(this.#stride * job.models);
+    this.#scratch = kernels.allocate(scratchBytes(longest));
+  }
+
+  /** The entries [first, last) of the whole rows that [start, end) touches. */
+  wholeRows({ row }: JobTensor, start: number, end: number): { first: number; last: number } {
+    return { first: Math.floor(start / row) * row, last: Math.ceil(end / row) * row };
+  }
+
+  /** Where a model's task vector goes, whole rows of it, and then its shares are: `offset` entries behind the first. */
+  at(model: number, offset: number): Pointer {
+    return this.#shares + model * this.#stride + offset * 4;
+  }
+
+  /** Replaces `count` entries of a task vector, whole rows, by their shares. */
+  rank({ row }: JobTensor, model: number, count: number): void {
+    const { ops } = this.#kernels;
+    const [data, rows, sparsify] = [this.at(model, 0), count / row, this.#sparsify];
+    const density = sparsify.densities[model]!;
+    if (sparsify.by === 'ranked chance') {
+      const [low, high] = density === 1 ? [1, 1] : around(density, sparsify.epsilons[model]!);
+      ops.rankProbabilities(data, rows, row, this.#scratch, low, high);
+    } else if (sparsify.by === 'magnitude') {
+      const { kept, outliers } = keptOf(row, density, sparsify.outliers[model]!);
+      ops.markBand(data, rows, row, this.#scratch, kept, outliers);
+    }
+  }
+}
+
+function around(middle: number, distance: number): [number, number] {
+  return [middle - distance, middle + distance];
+}

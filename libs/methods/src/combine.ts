@@ -1,0 +1,37 @@
+import type { Block } from './definition.js';
+
+/** How the methods over task vectors combine a block once it is sparsified. Both write θ = θ₀ + λ τ to `block.out`. */
+
+/** τ = Σ wᵢ τᵢ in the order of the models, ÷ Σ wᵢ with `normalize`. No signs are elected, so there are no conflicts to count: 0. */
+export function addSum(block: Block, weights: number[], lambda: number, normalize: boolean): 0 {
+  const { ops } = block.kernels;
+  // The first task vector's place takes the sum: block inputs may be overwritten.
+  const sum = block.models;
+  weights.forEach((weight, i) => {
+    const source = block.models + i * block.stride;
+    if (i === 0) ops.scale(source, weight, sum, block.n);
+    else ops.accumulate(source, weight, sum, block.n);
+  });
+  if (normalize) {
+    const total = weights.reduce((all, weight) => all + weight, 0);
+    ops.divide(sum, total, sum, block.n);
+  }
+  ops.addScaled(block.base!, sum, lambda, block.out, block.n);
+  return 0;
+}
+
+/** What elects the sign of an entry: the sum of the weighted task vectors, or how many of them have either sign. */
+export type Consensus = 'sum' | 'count';
+
+/**
+ * xᵢ = wᵢ τᵢ;  s = Σ xᵢ, or the number of xᵢ > 0 less that of xᵢ < 0;  γ = + where s ≥ 0, else −;  A = { i : xᵢ ≠ 0 with sign γ };
+ * τ = Σ_A xᵢ, ÷ Σ_A |wᵢ| with `normalize`. Returns how many entries have survivors of both signs.
+ */
+export function addElected(block: Block, consensus: Consensus, lambda: number, normalize: boolean): number {
+  const { kernels, models, stride, count, weights, base, out, n } = block;
+  const padded = Math.ceil(n / 4) * 4;
+  const byCount = consensus === 'count';
+  const conflicts = kernels.ops.electMerge(models, stride, count, weights, out, padded, normalize, byCount);
+  kernels.ops.addScaled(base!, out, lambda, out, n);
+  return conflicts;
+}
