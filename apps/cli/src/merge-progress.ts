@@ -60,7 +60,8 @@ class Bars {
       this.stop();
       this.#title = title;
       const format = `${title.padEnd(12)} {bar} {percentage}% | {state} | {eta_formatted} left`;
-      this.#bar = new SingleBar({ format, stream: process.stderr, hideCursor: true }, Presets.shades_classic);
+      const options = { format, formatTime, stream: process.stderr, hideCursor: true };
+      this.#bar = new SingleBar(options, Presets.shades_classic);
       this.#bar.start(total, 0, { state });
     }
     this.#bar.update(done, { state });
@@ -70,4 +71,10 @@ class Bars {
     this.#bar?.stop();
     this.#bar = null;
   }
+}
+
+/** Of the seconds that are left, which at first are not known. */
+function formatTime(seconds: number): string {
+  if (!Number.isFinite(seconds)) return '?';
+  return seconds < 60 ? `${seconds} s` : `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
 }
