@@ -1,13 +1,13 @@
 import { AmalgamError, type Dtype, quote } from '@amalgam/contracts';
 import { type Graph, modelOf, removeDead } from '@amalgam/onnx';
-import { type DatasetReader, LABELS } from '@amalgam/tensors';
+import { checkLabels, type DatasetReader, LABELS } from '@amalgam/tensors';
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import { storedValues, transpose } from './bind-contents.js';
 import type { Binding } from './bind-types.js';
 import { gatherMask, gatherRows } from './feeds.js';
 import { openAllTensors, type PreparedTask } from './prepare.js';
 import { addScores, EMPTY_TALLY, type Tally } from './scoring.js';
-import { floatsOf, floatTensor, openSession, type Place } from './session.js';
+import { asGraphErrors, floatsOf, floatTensor, openSession, type Place } from './session.js';
 import type { StoredTensor } from './stored.js';
 
 /** Rows of a forward pass where the graph takes any number. */
@@ -55,10 +55,11 @@ export class Forward {
     removeDead(graph);
     const model = modelOf(graph);
     // What exporters state of intermediate values may be for other shapes.
-    return new Forward(task, await openSession({ ...model, graph: { ...model.graph!, valueInfo: [] } }, place));
+    const plain = { ...model, graph: { ...model.graph!, valueInfo: [] } };
+    return new Forward(task, await asGraphErrors(task.job.graph.name, () => openSession(plain, place)));
   }
 
-  /** Logits of some rows: float32, [rows, classes] or [rows, positions, classes]. */
+  /** Logits of some rows: [rows, classes] or [rows, positions, classes]. Errors: `invalid_graph` when they are not. */
   async logits(feeds: Record<string, Tensor>, weights: Weights, cache: WeightCache): Promise<Tensor> {
     const all = { ...feeds };
     for (const binding of this.#task.bindings) {
@@ -67,13 +68,22 @@ export class Forward {
     }
     const names = new Set(this.#session.inputNames);
     const needed = Object.fromEntries(Object.entries(all).filter(([name]) => names.has(name)));
-    const results = await this.#session.run(needed, [this.#task.logits]);
-    return results[this.#task.logits]!;
+    const { logits, job } = this.#task;
+    const results = await asGraphErrors(job.graph.name, () => this.#session.run(needed, [logits]));
+    const { dims } = results[logits]!;
+    const rows = Object.values(feeds)[0]?.dims[0];
+    if ((dims.length !== 2 && dims.length !== 3) || dims[0] !== rows) {
+      throw new AmalgamError(
+        'invalid_graph',
+        `${job.graph.name}: the output ${quote(logits)} has shape [${dims.join(', ')}] for ${rows} rows; logits are [batch, classes] or [batch, positions, classes]`,
+      );
+    }
+    return results[logits]!;
   }
 
-  /** Entropy, and accuracy where there are labels, over a whole dataset. */
+  /** Entropy, and accuracy where there are labels, over a whole dataset. Errors: `invalid_dataset` for labels that are no class. */
   async score(reader: DatasetReader, weights: Weights, cache: WeightCache): Promise<Tally> {
-    const { fixedBatch, job, mask } = this.#task;
+    const { fixedBatch, mask } = this.#task;
     const { rows, labelled } = reader.description;
     const size = fixedBatch ?? Math.min(rows, ROWS_AT_ONCE);
     let tally = EMPTY_TALLY;
@@ -84,13 +94,8 @@ export class Forward {
       const wanted = fed.slice(0, count);
       const tensor = await this.logits(await feedsOf(this.#task, reader, fed), weights, cache);
       const { dims } = tensor;
-      if ((dims.length !== 2 && dims.length !== 3) || dims[0] !== fed.length) {
-        throw new AmalgamError(
-          'invalid_graph',
-          `${job.graph.name}: the output ${quote(this.#task.logits)} has shape [${dims.join(', ')}] for ${fed.length} rows; logits are [batch, classes] or [batch, positions, classes]`,
-        );
-      }
       const classes = dims.at(-1)!;
+      if (begin === 0 && labelled) await checkLabels(reader, classes);
       const positions = dims.length === 3 ? dims[1]! : 1;
       const part = { reader, rows: wanted };
       tally = addScores(tally, {

@@ -18,14 +18,13 @@ import { bindGraph } from './bind.js';
 import { referenceTensor } from './bind-reference.js';
 import type { Binding } from './bind-types.js';
 import { checkTask } from './check-task.js';
+import { refuseTask } from './check-task-data.js';
 import type { DatasetJob, Job, TaskJob } from './jobs.js';
 import type { StoredCheckpoint, StoredTensor } from './stored.js';
 
 /** A task whose graph is understood. */
 export interface PreparedTask {
   job: TaskJob;
-  /** As in the file. */
-  original: Graph;
   /** Bound: each initializer that is a tensor of the checkpoints has its own name and numbers. */
   graph: Graph;
   bindings: Binding[];
@@ -37,13 +36,11 @@ export interface PreparedTask {
   logits: string;
   /** The dataset's tensor that leaves positions out. */
   mask: string | null;
-  /** Classes, when the graph says how many. */
-  classes: number | null;
   /** Rows that the graph is fixed to. */
   fixedBatch: number | null;
 }
 
-/** Reads and binds the graph of a task. Errors: those of `readModel`, `bindGraph`, and of a dataset that does not fit. */
+/** Reads and binds the graph of a task. Errors: those of `readModel`, `bindGraph` and `checkTask`. */
 export async function prepareTask(
   job: Job,
   index: number,
@@ -63,16 +60,12 @@ export async function prepareTask(
   };
   const options = { pointer: `/tasks/${index}`, batch, labels: 'unused' } as const;
   const check = checkTask(named, description, data.description, options);
-  if (check.errors.length > 0) {
-    const detail = check.errors.map((error) => error.detail).join('; ');
-    throw new AmalgamError('invalid_dataset', detail, { errors: check.errors });
-  }
-  const original = graphOf(model, task.graph.name);
+  if (check.errors.length > 0) throw refuseTask(check.errors);
   const own = job.models[task.model]!;
   const merged = new Set(job.merged.map(({ name }) => name));
-  const bound = await bindGraph(original, job.base ?? own, own, merged);
-  const { logits, mask, fixedBatch, classes } = check;
-  return { job: task, original, ...bound, inputs: description.inputs, logits, mask, fixedBatch, classes };
+  const bound = await bindGraph(graphOf(model, task.graph.name), job.base ?? own, own, merged);
+  const { logits, mask, fixedBatch } = check;
+  return { job: task, ...bound, inputs: description.inputs, logits, mask, fixedBatch };
 }
 
 /** Prefix of the values that stand for merged tensors. */

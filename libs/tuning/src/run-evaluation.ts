@@ -1,5 +1,5 @@
 import type { Score } from '@amalgam/contracts';
-import { checkFinite, checkLabels, openDataset } from '@amalgam/tensors';
+import { checkFinite, openDataset } from '@amalgam/tensors';
 import { Forward, WeightCache, type Weights } from './forward.js';
 import type { EvaluateJob, Job } from './jobs.js';
 import type { Evaluated, Message } from './messages.js';
@@ -20,7 +20,6 @@ export async function runEvaluation(job: EvaluateJob, tell: (message: Message) =
     const reader = await openDataset(dataset.path, dataset.description);
     try {
       for (const { name: input } of task.inputs) await checkFinite(reader, input);
-      if (task.classes !== null && reader.description.labelled) await checkLabels(reader, task.classes);
       const score = async (weights: Weights, cache: WeightCache): Promise<Score> => {
         const tally = await forward.score(reader, weights, cache);
         tell({ kind: 'evaluated', done: ++done, total });

@@ -1,10 +1,11 @@
 import { basename, dirname, join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
-import { AmalgamError, quote } from '@amalgam/contracts';
+import { AmalgamError, quote, toPlain } from '@amalgam/contracts';
 import { graphOf, modelOf, writeModel } from '@amalgam/onnx';
 import { checkFinite, type DatasetReader, openDataset } from '@amalgam/tensors';
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import { adamStep, clampGradient, clampTable, type Table } from './adam.js';
+import { requireDifferentiable } from './differentiable.js';
 import { gatherMask, gatherRows } from './feeds.js';
 import type { TuneJob, TuningState } from './jobs.js';
 import { COEFFICIENTS } from './merging-nodes.js';
@@ -54,7 +55,7 @@ export async function runTuning(job: TuneJob, tell: (message: Message) => void):
     const bindings = tasks.map(describeBinding);
     const state = job.resume === null ? freshState(job) : { ...job.resume };
     if (job.resume !== null) state.resumedAt = [...state.resumedAt, state.step];
-    stepper = await openStepper(job, tasks, readers, state.step === 0, tell);
+    stepper = await openStepper(job, tasks, readers, tell);
     if (state.step < settings.steps) await learn(job, stepper, state, tell);
     return { state, bindings, peakRssBytes: process.resourceUsage().maxRSS * 1024, encoders: stepper.encoders };
   } finally {
@@ -188,49 +189,60 @@ export class Stepper {
   }
 }
 
-/** Builds the step graph, loads it and, before the first step, holds it against the tasks' own graphs. */
+/**
+ * Builds the step graph, loads it and holds it against the tasks' own graphs. Graphs that cannot run with other rows than one
+ * batch, or give other numbers then, run alone.
+ */
 async function openStepper(
   job: TuneJob,
   tasks: readonly PreparedTask[],
   readers: readonly DatasetReader[],
-  checks: boolean,
   tell: (message: Message) => void,
 ): Promise<Stepper> {
   const { settings } = job;
   const samplers = tasks.map(({ job: { name } }, t) => new Sampler(settings, name, readers[t]!.description.rows));
-  // The graphs are edited below; what they are held against is opened from copies.
-  const originals = tasks.map((task) => ({ ...task, graph: graphOf(modelOf(task.graph), task.graph.name) }));
+  const expected: number[] = [];
+  for (const [t, task] of tasks.entries()) {
+    // It is changed by this, and the step graph made of it below.
+    const copy = { ...task, graph: graphOf(modelOf(task.graph), task.graph.name) };
+    expected.push(await verifyBinding(job, copy, readers[t]!, samplers[t]!.rows(0), settings));
+  }
   for (const task of tasks) await openMergedTensors(task, job);
+  const { batchSize, batchesPerStep, granularity, loss } = settings;
+  const portable = job.provider === 'webgpu';
   const open = async (share: boolean): Promise<Stepper> => {
     const graph = await buildStepGraph(tasks, {
       vectors: job.vectors,
       location: basename(job.vectors.path),
       models: job.models.length,
-      granularity: settings.granularity,
-      loss: settings.loss,
-      batchSize: settings.batchSize,
-      batchesPerStep: settings.batchesPerStep,
+      granularity,
+      loss,
+      batchSize,
+      batchesPerStep,
       activationBytes: ACTIVATION_BYTES,
-      portable: job.provider === 'webgpu',
+      portable,
       probe,
       share,
     });
     const path = join(dirname(job.vectors.path), 'step.onnx');
     await writeModel(graph.model, path);
-    return new Stepper(await openSession(path, job), graph, readers, samplers, job);
+    const stepper = new Stepper(await openSession(path, job), graph, readers, samplers, job);
+    try {
+      await checkStep(stepper, expected, job);
+      return stepper;
+    } catch (error) {
+      await stepper.release();
+      throw error;
+    }
   };
-  const stepper = await open(true);
-  if (!checks) return stepper;
-  const expected: number[] = [];
-  for (const [t, task] of originals.entries()) {
-    expected.push(await verifyBinding(job, task, readers[t]!, samplers[t]!.rows(0), settings));
+  try {
+    return await open(true);
+  } catch (error) {
+    for (const task of tasks) await requireDifferentiable(task, { batchSize, portable, probe });
+    const { detail } = toPlain(error);
+    tell({ kind: 'note', text: 'the tasks’ graphs do not run together: each runs alone', fields: { detail } });
   }
-  if (await checkStep(stepper, expected, job, 'shared')) return stepper;
-  tell({ kind: 'note', text: 'the tasks’ graphs give other numbers when run together: each runs alone', fields: {} });
-  await stepper.release();
-  const alone = await open(false);
-  await checkStep(alone, expected, job, 'alone');
-  return alone;
+  return open(false);
 }
 
 function describeBinding({ job, bindings, constants, unused }: PreparedTask): Tuned['bindings'][number] {

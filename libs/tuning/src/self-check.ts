@@ -1,13 +1,12 @@
 import { AmalgamError, quote } from '@amalgam/contracts';
 import type { DatasetReader } from '@amalgam/tensors';
-import type { Tensor } from 'onnxruntime-node';
 import { gatherMask } from './feeds.js';
 import { Forward, feedsOf, toFloats, WeightCache, type Weights } from './forward.js';
 import type { TuneJob } from './jobs.js';
 import { ownTensor, type PreparedTask, tensorOfFirst } from './prepare.js';
 import type { Stepper } from './run-tuning.js';
 import { addScores, EMPTY_TALLY } from './scoring.js';
-import { floatsOf, openSession } from './session.js';
+import { asGraphErrors, floatsOf, openSession } from './session.js';
 
 /** Relative to the largest logit: float32 rounding of a graph that the runtime optimises differently. */
 const LOGITS_TOLERANCE = 1e-3;
@@ -18,7 +17,7 @@ const LOSS_TOLERANCE = 1e-3;
  * Runs a task's graph as it was exported and again with the checkpoint's tensors in the place of its initializers: the
  * logits must be equal. Returns the loss of these rows (sum over batches of mean entropies) with the base's tensors.
  *
- * Errors: `unbound_graph` naming graph and difference.
+ * Errors: `invalid_graph` when the runtime does not run it; `unbound_graph` naming graph and difference.
  */
 export async function verifyBinding(
   job: TuneJob,
@@ -28,22 +27,29 @@ export async function verifyBinding(
   { batchSize }: { batchSize: number },
 ): Promise<number> {
   const first = rows.slice(0, batchSize);
-  const exported = await openSession(task.job.graph.path, job);
   const feeds = await feedsOf(task, reader, first);
-  let expected: Float32Array;
-  try {
-    const results = await exported.run(feeds as Record<string, Tensor>, [task.logits]);
-    expected = toFloats(results[task.logits]!);
-  } finally {
-    await exported.release();
-  }
+  const expected = await asGraphErrors(task.job.graph.name, async () => {
+    const exported = await openSession(task.job.graph.path, job);
+    try {
+      const results = await exported.run(feeds, [task.logits]);
+      return toFloats(results[task.logits]!);
+    } finally {
+      await exported.release();
+    }
+  });
 
   const forward = await Forward.open(task, task.graph, job);
   try {
     const cache = new WeightCache();
     const bound = toFloats(await forward.logits(feeds, ({ reference }) => reference, cache));
-    const largest = expected.reduce((most, logit) => Math.max(most, Math.abs(logit)), 0);
-    const apart = bound.reduce((most, logit, i) => Math.max(most, Math.abs(logit - expected[i]!)), 0);
+    // Logits that are not finite in both are for the first step to tell.
+    const largest = expected.reduce(
+      (most, logit) => (Number.isFinite(logit) ? Math.max(most, Math.abs(logit)) : most),
+      0,
+    );
+    const apart = bound.reduce((most, logit, i) => {
+      return Object.is(logit, expected[i]) ? most : Math.max(most, Math.abs(logit - expected[i]!));
+    }, 0);
     if (!(apart <= LOGITS_TOLERANCE * Math.max(largest, 1e-6)) || bound.length !== expected.length) {
       throw new AmalgamError(
         'unbound_graph',
@@ -73,15 +79,10 @@ export async function verifyBinding(
 }
 
 /**
- * Whether the step graph, with coefficients of zero, gives the losses that the tasks' own graphs have with the base's
- * tensors. Errors: `internal` when tasks that run alone do not.
+ * Holds the step graph, with coefficients of zero, against the losses that the tasks' own graphs have with the base's
+ * tensors. Errors: `internal` naming the first task whose loss differs.
  */
-export async function checkStep(
-  stepper: Stepper,
-  expected: readonly number[],
-  job: TuneJob,
-  how: 'shared' | 'alone',
-): Promise<boolean> {
+export async function checkStep(stepper: Stepper, expected: readonly number[], job: TuneJob): Promise<void> {
   const rows = job.settings.granularity === 'task' ? 1 : job.vectors.tensors.length;
   const zeros = Array.from({ length: rows }, () => job.models.map(() => 0));
   const { losses } = await stepper.step(zeros, 0);
@@ -90,8 +91,7 @@ export async function checkStep(
     // What is not finite is told by the first step, which names the task.
     return Number.isFinite(loss) && !(apart <= LOSS_TOLERANCE * Math.max(Math.abs(loss), 1e-3));
   });
-  if (wrong < 0) return true;
-  if (how === 'shared') return false;
+  if (wrong < 0) return;
   const name = quote(job.tasks[wrong]!.name);
   throw new AmalgamError(
     'internal',

@@ -1,3 +1,4 @@
+import { AmalgamError, isAmalgamError } from '@amalgam/contracts';
 import { encodeModel, type ModelProto, type ValueMetadata } from '@amalgam/onnx';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import type { Provider } from './providers.js';
@@ -18,6 +19,19 @@ export async function openSession(model: ModelProto | string, place: Place): Pro
   const options = { ...sessionOptions(place.provider, place), ...QUIET };
   if (typeof model === 'string') return InferenceSession.create(model, options);
   return InferenceSession.create(encodeModel(model), options);
+}
+
+/**
+ * Work with a graph as somebody exported it. What the runtime has against it becomes `invalid_graph` with the graph's name;
+ * a want of memory is none of the graph's mistakes.
+ */
+export async function asGraphErrors<T>(graph: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (isAmalgamError(error) || !(error instanceof Error) || /alloc/i.test(error.message)) throw error;
+    throw new AmalgamError('invalid_graph', `${graph}: the runtime refuses it: ${error.message}`);
+  }
 }
 
 /** What the runtime says of a model's outputs; shapes that hang on constants are computed. */
