@@ -35,32 +35,68 @@ type Precision = 'F32' | 'F16' | 'BF16';
 
 const LARGEST_UPDATE = 2 ** 30;
 
+/** Where equal numbers are no coincidence: vectors of zeros and ones are shorter. */
+const LARGE = 2 ** 16;
+
+/** Digests of stored tensors, by contents: those of the base are the same for every graph of a job. */
+export class Digests {
+  readonly #known = new Map<string, string>();
+
+  /** Of the values, or of the transpose's, in a precision; `values` is asked when it is not known yet. */
+  async of(
+    tensor: StoredTensor,
+    { precision, transposed }: { precision: Precision; transposed: boolean },
+    values: () => Promise<Float32Array>,
+  ): Promise<string> {
+    const key = `${tensor.path} ${tensor.begin} ${precision} ${transposed}`;
+    let digest = this.#known.get(key);
+    if (digest === undefined) {
+      const own = await values();
+      const [rows, columns] = matrixOf(tensor);
+      digest = digestOf(precision, transposed ? transpose(own, rows, columns) : own);
+      this.#known.set(key, digest);
+    }
+    return digest;
+  }
+}
+
 /**
- * Compares all initializers (of bindable dtypes) with all tensors of both checkpoints that have as many elements.
- * Every tensor is read once and only one is in memory at a time; transposes are looked at while an initializer of
- * that size has no tensor that fits as it is.
+ * Compares all initializers (of bindable dtypes) with all tensors of both checkpoints that have as many elements; with large
+ * ones of the model only where the base leaves something open. Only one tensor is in memory at a time; transposes are looked
+ * at while an initializer of that size has no tensor that fits as it is.
  */
 export async function matchContents(
   initializers: ReadonlyMap<string, TensorProto>,
   checkpoints: Readonly<Record<Origin, StoredCheckpoint>>,
+  known: Digests = new Digests(),
 ): Promise<Contents> {
   const hits = new Map<string, Hit[]>([...initializers.keys()].map((name) => [name, []]));
   const wanted = await indexInitializers(initializers);
   const digests = new Map<string, string>();
   for (const from of ['base', 'model'] as const) {
+    const ambiguous = new Set([...hits.values()].filter(({ length }) => length > 1).flatMap(namesOf));
     for (const tensor of inFileOrder(checkpoints[from])) {
-      const sizes = wanted.get(elementsOf(tensor));
+      const elements = elementsOf(tensor);
+      const sizes = wanted.get(elements);
       if (sizes === undefined || !isFloat(tensor.dtype)) continue;
-      const values = await storedValues(tensor);
-      digests.set(`${from} ${tensor.name}`, digestOf('F32', values));
+      const names = [...sizes.values()].flatMap((byDigest) => [...byDigest.values()].flat());
+      const settled = elements > LARGE && names.every((name) => hits.get(name)!.length > 0);
+      if (from === 'model' && settled && !ambiguous.has(tensor.name)) continue;
+      let read: Promise<Float32Array> | undefined;
+      const values = () => {
+        read ??= storedValues(tensor);
+        return read;
+      };
+      const digest = (precision: Precision, transposed: boolean) => known.of(tensor, { precision, transposed }, values);
+      digests.set(`${from} ${tensor.name}`, await digest('F32', false));
       const [rows, columns] = matrixOf(tensor);
       for (const [precision, byDigest] of sizes) {
-        const digest = digestOf(precision, values);
-        for (const name of byDigest.get(digest) ?? []) hits.get(name)!.push({ tensor, from, transposed: false });
+        const asIs = await digest(precision, false);
+        for (const name of byDigest.get(asIs) ?? []) hits.get(name)!.push({ tensor, from, transposed: false });
         const open = [...byDigest.values()].flat().some((name) => hits.get(name)!.every((hit) => hit.transposed));
         if (rows < 2 || columns < 2 || !open) continue;
-        const turned = digestOf(precision, transpose(values, rows, columns));
-        if (turned === digest) continue;
+        const turned = await digest(precision, true);
+        if (turned === asIs) continue;
         for (const name of byDigest.get(turned) ?? []) hits.get(name)!.push({ tensor, from, transposed: true });
       }
     }
@@ -68,6 +104,10 @@ export async function matchContents(
   const equal = (a: string, b: string) =>
     (['base', 'model'] as const).every((from) => digests.get(`${from} ${a}`) === digests.get(`${from} ${b}`));
   return { hits, equal };
+}
+
+function namesOf(hits: readonly Hit[]): string[] {
+  return hits.map(({ tensor }) => tensor.name);
 }
 
 /** A stored tensor's values in float32: exact but for float64, which is rounded. */

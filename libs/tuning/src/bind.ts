@@ -9,7 +9,7 @@ import {
   type TensorProto,
   tensorInfo,
 } from '@amalgam/onnx';
-import { type Contents, type Hit, isBindable, isUniform, matchContents } from './bind-contents.js';
+import { type Contents, Digests, type Hit, isBindable, isUniform, matchContents } from './bind-contents.js';
 import { refuseAmbiguous, requireMatched } from './bind-errors.js';
 import { type Open, type Resolution, resolveUses } from './bind-resolve.js';
 import { type Binding, bindingOf } from './bind-types.js';
@@ -34,7 +34,8 @@ export interface Bound {
 
 /**
  * Finds out which tensor of the checkpoints each initializer is, by its contents, which are those of the base or of
- * the task's model; names decide between equal contents. `merged` are the tensors that the merge works on.
+ * the task's model; names decide between equal contents. `merged` are the tensors that the merge works on;
+ * `known` is shared by the graphs of a job.
  *
  * Memory: a copy of the largest tensor or two at a time, beside what is unfolded.
  * Errors: `unbound_graph` naming the initializers that are no tensor although they should be, or may be several;
@@ -45,13 +46,14 @@ export async function bindGraph(
   base: StoredCheckpoint,
   model: StoredCheckpoint,
   merged: ReadonlySet<string>,
+  known: Digests = new Digests(),
 ): Promise<Bound> {
   const checkpoints = { base, model };
   const copy = graphOf(modelOf(graph), graph.name);
   constantsToInitializers(copy);
   identitiesToInitializers(copy);
 
-  const contents = await matchContents(bindable(copy), checkpoints);
+  const contents = await matchContents(bindable(copy), checkpoints, known);
   const unfolded = await unfoldNorms(copy, contents, checkpoints);
 
   const open = await openInitializers(copy, contents, new Set(unfolded.map(({ initializer }) => initializer)));

@@ -15,6 +15,7 @@ import {
   type ValueSpec,
 } from '@amalgam/onnx';
 import { bindGraph } from './bind.js';
+import { Digests } from './bind-contents.js';
 import { referenceTensor } from './bind-reference.js';
 import type { Binding } from './bind-types.js';
 import { checkTask } from './check-task.js';
@@ -46,6 +47,7 @@ export async function prepareTask(
   index: number,
   data: DatasetJob,
   batch: number | null,
+  known: Digests = new Digests(),
 ): Promise<PreparedTask> {
   const task = job.tasks[index]!;
   const model = await readModel(task.graph.path);
@@ -63,7 +65,7 @@ export async function prepareTask(
   if (check.errors.length > 0) throw refuseTask(check.errors);
   const own = job.models[task.model]!;
   const merged = new Set(job.merged.map(({ name }) => name));
-  const bound = await bindGraph(graphOf(model, task.graph.name), job.base ?? own, own, merged);
+  const bound = await bindGraph(graphOf(model, task.graph.name), job.base ?? own, own, merged, known);
   const { logits, mask, fixedBatch } = check;
   return { job: task, ...bound, inputs: description.inputs, logits, mask, fixedBatch };
 }

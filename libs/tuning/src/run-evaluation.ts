@@ -1,5 +1,6 @@
 import type { Score } from '@amalgam/contracts';
 import { checkFinite, openDataset } from '@amalgam/tensors';
+import { Digests } from './bind-contents.js';
 import { Forward, WeightCache, type Weights } from './forward.js';
 import type { EvaluateJob, Job } from './jobs.js';
 import type { Evaluated, Message } from './messages.js';
@@ -10,12 +11,13 @@ import type { StoredTensor } from './stored.js';
 /** Runs in the forked process: the merged model, each task's own and the base on the task's dataset. */
 export async function runEvaluation(job: EvaluateJob, tell: (message: Message) => void): Promise<Evaluated> {
   const tasks: Evaluated['tasks'] = [];
+  const known = new Digests();
   const shared = { merged: new WeightCache(), base: new WeightCache() };
   const total = job.tasks.length * (job.base === null ? 2 : 3);
   let done = 0;
   for (const [index, { name, evaluation, data }] of job.tasks.entries()) {
     const dataset = (evaluation ?? data)!;
-    const task = await prepareTask(job, index, dataset, null);
+    const task = await prepareTask(job, index, dataset, null, known);
     const forward = await Forward.open(task, task.graph, job);
     const reader = await openDataset(dataset.path, dataset.description);
     try {

@@ -5,6 +5,7 @@ import { graphOf, modelOf, writeModel } from '@amalgam/onnx';
 import { checkFinite, type DatasetReader, openDataset } from '@amalgam/tensors';
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import { adamStep, clampGradient, clampTable, type Table } from './adam.js';
+import { Digests } from './bind-contents.js';
 import { requireDifferentiable } from './differentiable.js';
 import { gatherMask, gatherRows } from './feeds.js';
 import type { TuneJob, TuningState } from './jobs.js';
@@ -43,8 +44,9 @@ export interface StepResult {
 export async function runTuning(job: TuneJob, tell: (message: Message) => void): Promise<Tuned> {
   const { settings } = job;
   const tasks: PreparedTask[] = [];
+  const known = new Digests();
   for (const [index, { data }] of job.tasks.entries()) {
-    tasks.push(await prepareTask(job, index, data!, settings.batchSize));
+    tasks.push(await prepareTask(job, index, data!, settings.batchSize, known));
   }
   const readers = await Promise.all(tasks.map(({ job: { data } }) => openDataset(data!.path, data!.description)));
   let stepper: Stepper | undefined;
