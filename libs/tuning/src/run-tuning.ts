@@ -2,7 +2,7 @@ import { basename, dirname, join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { AmalgamError, quote, toPlain } from '@amalgam/contracts';
 import { graphOf, modelOf, writeModel } from '@amalgam/onnx';
-import { checkFinite, type DatasetReader, openDataset } from '@amalgam/tensors';
+import { checkFinite, checkLabels, type DatasetReader, openDataset } from '@amalgam/tensors';
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import { adamStep, clampGradient, clampTable, type Table } from './adam.js';
 import { Digests } from './bind-contents.js';
@@ -53,6 +53,7 @@ export async function runTuning(job: TuneJob, tell: (message: Message) => void):
   try {
     for (const [t, task] of tasks.entries()) {
       for (const { name } of task.inputs) await checkFinite(readers[t]!, name);
+      await checkEvaluation(task);
     }
     const bindings = tasks.map(describeBinding);
     const state = job.resume === null ? freshState(job) : { ...job.resume };
@@ -63,6 +64,18 @@ export async function runTuning(job: TuneJob, tell: (message: Message) => void):
   } finally {
     for (const reader of readers) await reader.close();
     await stepper?.release();
+  }
+}
+
+/** What would fail after hours of learning is found before. */
+async function checkEvaluation({ job: { evaluation }, inputs, classes }: PreparedTask): Promise<void> {
+  if (evaluation === null) return;
+  const reader = await openDataset(evaluation.path, evaluation.description);
+  try {
+    for (const { name } of inputs) await checkFinite(reader, name);
+    if (classes !== null && evaluation.description.labelled) await checkLabels(reader, classes);
+  } finally {
+    await reader.close();
   }
 }
 
