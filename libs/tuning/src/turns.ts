@@ -1,5 +1,5 @@
 import { type GivenType, gradients } from '@amalgam/autodiff';
-import { type Graph, tensorOf } from '@amalgam/onnx';
+import { type Graph, intAttribute, type NodeProto, ONNX_DTYPES, tensorOf } from '@amalgam/onnx';
 
 export interface Turns {
   /** The loss of each part of the graph, float32 [1]. The parts have nothing in common but the values of `wrt`. */
@@ -44,8 +44,32 @@ function waitFor(graph: Graph, values: readonly string[], inputs: readonly strin
   }
   const signal = graph.op('IsNaN', [some[0]!]);
   for (const input of inputs) {
+    const type = graph.inputs.get(input)?.type?.tensorType?.elemType;
+    const carrier = CARRIERS.get(type ?? 0);
+    const first = carrier === undefined ? null : cast(graph, input, carrier);
+    const carried = first?.output[0] ?? input;
     // The same either way; no optimisation knows that.
-    const waiting = graph.addNode({ opType: 'Where', inputs: [signal, input, input] });
-    graph.replaceUses(input, waiting.output[0]!, new Set([waiting]));
+    const waiting = graph.addNode({ opType: 'Where', inputs: [signal, carried, carried] });
+    const last = carrier === undefined ? waiting : cast(graph, waiting.output[0]!, type!);
+    graph.replaceUses(input, last.output[0]!, new Set([first ?? waiting]));
   }
+}
+
+/** Types that the CPU's Where lacks, and others that it has and that hold the same numbers. */
+const CARRIERS: ReadonlyMap<number, number> = new Map(
+  (
+    [
+      ['BOOL', 'U8'],
+      ['I8', 'I32'],
+      ['I16', 'I32'],
+      ['U16', 'I32'],
+      ['U32', 'I64'],
+      ['F16', 'F32'],
+      ['BF16', 'F32'],
+    ] as const
+  ).map(([type, carrier]) => [ONNX_DTYPES[type].code, ONNX_DTYPES[carrier].code]),
+);
+
+function cast(graph: Graph, value: string, to: number): NodeProto {
+  return graph.addNode({ opType: 'Cast', inputs: [value], attributes: [intAttribute('to', to)] });
 }

@@ -1,13 +1,22 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Dtype, Recipe } from '@amalgam/contracts';
-import { encodeModel, Graph, type ModelProto, modelOf, ONNX_DTYPES, type OnnxDtype, tensorOf } from '@amalgam/onnx';
-import { writeSafetensors } from '@amalgam/tensors';
+import type { Recipe } from '@amalgam/contracts';
+import {
+  encodeModel,
+  Graph,
+  type ModelProto,
+  modelOf,
+  ONNX_DTYPES,
+  type OnnxDtype,
+  rawTensor,
+  tensorOf,
+} from '@amalgam/onnx';
+import { fromFloat32, writeSafetensors } from '@amalgam/tensors';
 import { floats } from './numbers.js';
 import { type Merge, openMerge } from './zoo.js';
 
 export interface Numbers {
-  dtype?: 'F32' | 'F64' | 'I64' | 'I32' | 'U8' | 'BOOL';
+  dtype?: 'F32' | 'F64' | 'F16' | 'BF16' | 'I64' | 'I32' | 'U8' | 'BOOL';
   shape: number[];
   values: ArrayLike<number>;
 }
@@ -68,11 +77,15 @@ export async function smallMerge(folder: string, given: SmallMerge): Promise<Mer
 }
 
 export async function writeTensors(path: string, tensors: Tensors): Promise<void> {
-  const made = Object.entries(tensors).map(([name, { dtype = 'F32', shape, values }]) => {
-    const { rawData } = tensorOf(name, dtype, shape, values);
-    return { name, dtype: dtype as Dtype, shape, data: rawData as Uint8Array };
+  const made = Object.entries(tensors).map(([name, numbers]) => {
+    return { name, dtype: numbers.dtype ?? 'F32', shape: numbers.shape, data: bytesOf(numbers) };
   });
   await writeSafetensors(path, made);
+}
+
+function bytesOf({ dtype = 'F32', shape, values }: Numbers): Uint8Array {
+  if (dtype === 'F16' || dtype === 'BF16') return fromFloat32(dtype, Float32Array.from(values));
+  return tensorOf('', dtype, shape, values).rawData as Uint8Array;
 }
 
 function bytesOfGraph(graph: SmallTask['graph']): Uint8Array {
@@ -85,14 +98,19 @@ export function addInput(graph: Graph, name: string, dims: readonly (number | st
   return graph.addInput({ name, type: { tensorType: { elemType: ONNX_DTYPES[dtype].code, shape: { dim } } } });
 }
 
-export function addOutput(graph: Graph, name: string, dims: readonly (number | string)[]) {
+export function addOutput(
+  graph: Graph,
+  name: string,
+  dims: readonly (number | string)[],
+  dtype: OnnxDtype = 'F32',
+): void {
   const dim = dims.map((size) => (typeof size === 'number' ? { dimValue: size } : { dimParam: size }));
-  graph.addOutput({ name, type: { tensorType: { elemType: ONNX_DTYPES.F32.code, shape: { dim } } } });
+  graph.addOutput({ name, type: { tensorType: { elemType: ONNX_DTYPES[dtype].code, shape: { dim } } } });
 }
 
 export function addWeights(graph: Graph, tensors: Tensors): void {
-  for (const [name, { dtype = 'F32', shape, values }] of Object.entries(tensors)) {
-    graph.setInitializer(tensorOf(name, dtype, shape, values));
+  for (const [name, numbers] of Object.entries(tensors)) {
+    graph.setInitializer(rawTensor(name, numbers.dtype ?? 'F32', numbers.shape, bytesOf(numbers)));
   }
 }
 
@@ -125,10 +143,13 @@ export function headWeights(seed: number, classes: number = SIZES.classes): Tens
 }
 
 /** x [batch, 6] → two layers with tanh → logits [batch, classes]; the weights are those given. */
-export function classifier(weights: Tensors, { batch = 'batch' as number | string, opset = 18 } = {}): Graph {
+export function classifier(
+  weights: Tensors,
+  { batch = 'batch' as number | string, opset = 18, dtype = 'F32' as 'F32' | 'F16' } = {},
+): Graph {
   const graph = new Graph('classifier.onnx');
   graph.setOpset('', opset);
-  addInput(graph, 'x', [batch, SIZES.features]);
+  addInput(graph, 'x', [batch, SIZES.features], dtype);
   addWeights(graph, weights);
   const layer = (x: string, name: string) =>
     graph.op('Add', [graph.op('MatMul', [x, `${name}.weight`]), `${name}.bias`], [], name);
@@ -136,7 +157,7 @@ export function classifier(weights: Tensors, { batch = 'batch' as number | strin
   const encoded = graph.op('Tanh', [layer(hidden, 'layer2')]);
   const scores = graph.op('MatMul', [encoded, 'head.weight']);
   graph.addNode({ opType: 'Add', inputs: [scores, 'head.bias'], outputs: ['logits'], name: 'head' });
-  addOutput(graph, 'logits', [batch, weights['head.bias']!.shape[0]!]);
+  addOutput(graph, 'logits', [batch, weights['head.bias']!.shape[0]!], dtype);
   return graph;
 }
 

@@ -44,6 +44,9 @@ export async function openStep(merge: Merge, workDir: string, options: Partial<S
   const { tasks, vectors, models, settings } = job;
   const prepared = await Promise.all(tasks.map(({ data }, i) => prepareTask(job, i, data!, settings.batchSize)));
   const readers = await Promise.all(tasks.map(({ data }) => openDataset(data!.path, data!.description)));
+  onTestFinished(async () => {
+    for (const reader of readers) await reader.close();
+  });
   for (const task of prepared) await openMergedTensors(task, job);
   const graph = await buildStepGraph(prepared, {
     vectors,
@@ -63,10 +66,7 @@ export async function openStep(merge: Merge, workDir: string, options: Partial<S
   await writeModel(graph.model, path);
   const samplers = tasks.map(({ name }, t) => new Sampler(settings, name, readers[t]!.description.rows));
   const stepper = new Stepper(await openSession(path, job), graph, readers, samplers, job);
-  onTestFinished(async () => {
-    await stepper.release();
-    for (const reader of readers) await reader.close();
-  });
+  onTestFinished(() => stepper.release());
   const tensors = settings.granularity === 'task' ? ['*'] : vectors.tensors.map(({ name }) => name);
   return {
     graph,
@@ -127,7 +127,7 @@ export async function slopesOf(step: Step, at: Table): Promise<Table> {
   return slopes;
 }
 
-/** The same along one. */
+/** The same along one: five points, so that curvature does not count. */
 export async function slopeOf(step: Step, at: Table, row: number, model: number): Promise<number> {
   const h = 0.02;
   const loss = async (by: number) => {
@@ -135,5 +135,6 @@ export async function slopeOf(step: Step, at: Table, row: number, model: number)
     moved[row]![model]! += by;
     return sum((await step.run(moved)).losses);
   };
-  return ((await loss(h)) - (await loss(-h))) / (2 * h);
+  const [near, far] = [(await loss(h)) - (await loss(-h)), (await loss(2 * h)) - (await loss(-2 * h))];
+  return (8 * near - far) / (12 * h);
 }
