@@ -27,6 +27,7 @@ export const adamerging = defineMethod({
     'sign_resolve true is AdaMerging++: TIES’ steps 1 and 2 with unit weights and one threshold for each model over all merged tensors; of exact ties at the threshold and sums of exactly 0 the notes of ties hold. The entries that agree are summed with the coefficients, not averaged.',
     'The paper takes one batch of each task a step, the authors’ code two, whose losses it adds: batches_per_step 2 with batch_size 16.',
     'The authors’ code clamps to [0, 1], as here; FusionBench does not clamp (clamp null), takes 1000 steps, and adds 1e-8 inside the logarithm.',
+    'The order that shuffle draws is part of what a recipe means: it follows from seed, task’s name, number of rows and cycle alone (Fisher and Yates with the words of SHA-256), and does not change with versions or machines.',
     'A layer is one parameter tensor, weight and bias each, as in the authors’ code.',
     'A model whose coefficient is 0 in a tensor does not enter that tensor at all, so coefficients of 0 give the base bit by bit.',
   ],
