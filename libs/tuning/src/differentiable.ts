@@ -1,7 +1,7 @@
 import { type GivenType, gradients } from '@amalgam/autodiff';
 import { extract, intAttribute, probeModel, shapesFrom } from '@amalgam/onnx';
 import { mergedValue, type PreparedTask } from './prepare.js';
-import type { Probe } from './step-graph.js';
+import type { Probe } from './step-units.js';
 
 export interface DifferentiableOptions {
   batchSize: number;

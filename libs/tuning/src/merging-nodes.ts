@@ -20,15 +20,14 @@ const MOST_AT_ONCE = 8;
  * Computes the merged tensors `read` (indices into the file's) from the coefficients, θ = θ₀ + λT with λT one matrix product
  * [1, models] × [models, elements], instead of reading them as inputs; and from their gradients that of the coefficients,
  * T·dθ, another one: `gradient`, float32 [rows, models]. Base and task vectors are read from the file, which the runtime maps.
- *
- * Returns the tensors of the gradient's rows; for granularity task there is one row, the sum of all.
+ * Its rows are those of `read`; for granularity task there is one, the sum of all.
  */
 export function mergeInGraph(
   graph: Graph,
   read: readonly number[],
   gradients: ReadonlyMap<string, string>,
   { vectors, location, models, granularity }: MergingOptions,
-): { rows: number[] } {
+): void {
   const rows = granularity === 'task' ? 1 : vectors.tensors.length;
   graph.addInput(floatInfo(COEFFICIENTS, [rows, models]));
   const shape = (...dims: number[]) => graph.constant(tensorOf('shape', 'I64', [dims.length], dims));
@@ -60,7 +59,6 @@ export function mergeInGraph(
       ? tree(parts, (some) => graph.op('Sum', some))
       : tree(parts, (some) => graph.op('Concat', some, [intAttribute('axis', 0)]));
   graph.addNode({ opType: 'Identity', inputs: [made], outputs: ['gradient'] });
-  return { rows: [...read] };
 }
 
 /** Row of the coefficients that a tensor has, [1, models]. */

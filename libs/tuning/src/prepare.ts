@@ -79,6 +79,10 @@ export function mergedValue(tensor: string): string {
   return `${MERGED}${tensor}`;
 }
 
+export function isMergedValue(value: string): boolean {
+  return value.startsWith(MERGED);
+}
+
 /**
  * Lets the graph read each merged tensor from an input, float32 in the tensor's own shape and order, named by `mergedValue`;
  * all other tensors hold the task's own numbers. Returns the merged tensors that it reads. Changes the task's graph.

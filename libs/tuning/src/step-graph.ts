@@ -1,7 +1,6 @@
 import type { GivenType } from '@amalgam/autodiff';
 import { AmalgamError } from '@amalgam/contracts';
 import {
-  extract,
   type Graph,
   intAttribute,
   type ModelProto,
@@ -11,59 +10,29 @@ import {
   probeModel,
   removeDead,
   shapesFrom,
-  tensorOf,
   type ValueInfoProto,
-  type ValueMetadata,
 } from '@amalgam/onnx';
 import type { VectorFile } from './jobs.js';
 import { LOSSES } from './losses.js';
 import { mergeInGraph } from './merging-nodes.js';
-import { floatInfo, mergedValue, type PreparedTask } from './prepare.js';
-import { commonPart } from './sharing.js';
+import { isMergedValue, mergedValue, type PreparedTask } from './prepare.js';
+import { type Feed, type StepInput, separateUnits, sharedUnits, type Unit, type UnitOptions } from './step-units.js';
 import { gradientsInTurn } from './turns.js';
 
 /** What the step graph gives: float32 [tasks], and [rows, models]. */
 export const LOSSES_OUTPUT = 'losses';
 export const GRADIENT_OUTPUT = 'gradient';
 
-/** Asks the runtime for the types of a model's outputs. */
-export type Probe = (model: ModelProto) => Promise<readonly ValueMetadata[]>;
-
-export interface StepOptions {
+export interface StepOptions extends UnitOptions {
   vectors: VectorFile;
   /** The vector file as the model's folder has it. */
   location: string;
   models: number;
   granularity: 'layer' | 'task';
   loss: keyof typeof LOSSES;
-  batchSize: number;
-  batchesPerStep: number;
-  /** Bytes that activations of tasks that run together may take; tasks beyond it wait for those before to be done. */
-  activationBytes: number;
   portable: boolean;
-  probe: Probe;
   /** False: every batch of every task runs through a graph of its own. */
   share: boolean;
-}
-
-/** Rows of a task that go in together with those of others. */
-export interface Feed {
-  /** Index of the task. */
-  task: number;
-  /** Of its step's batches, from (inclusive) to (exclusive). */
-  from: number;
-  to: number;
-}
-
-/** An input of the step graph: these tasks' rows of a dataset's tensor, one after the other. */
-export interface StepInput {
-  name: string;
-  /** Of the dataset. */
-  tensor: string;
-  feeds: Feed[];
-  dims: readonly number[];
-  /** A mask is fed as float32 ones and zeros, whatever the dataset has. */
-  mask: boolean;
 }
 
 export interface StepGraph {
@@ -71,16 +40,8 @@ export interface StepGraph {
   inputs: StepInput[];
   /** Indices of the merged tensors that have a row in the gradient; for granularity task, of all that are read. */
   rows: number[];
-  /** How many encoders run in a step, and how many tasks share one at most. */
+  /** How many graphs run in a step, one after the other, and how many tasks share one at most. */
   shape: { encoders: number; largest: number };
-}
-
-/** A graph with the tasks whose batches run through it. */
-interface Unit {
-  graph: Graph;
-  inputs: StepInput[];
-  /** By task: its logits here, of the batches that `feeds` names. */
-  logits: { feed: Feed; value: string; mask: string | null }[];
 }
 
 /**
@@ -92,35 +53,77 @@ interface Unit {
  */
 export async function buildStepGraph(tasks: readonly PreparedTask[], options: StepOptions): Promise<StepGraph> {
   const units = options.share ? await sharedUnits(tasks, options) : separateUnits(tasks, options);
-  const merged = await mergeGraphs(
-    units.map(({ graph }, i) => ({ graph, prefix: `unit${i}/` })),
-    'step',
-    [...new Set(units.flatMap(({ graph }) => [...graph.inputs.keys()].filter(isMergedValue)))],
-  );
-  const { graph } = merged;
-  const rename = (unit: number, value: string) => merged.names[unit]!.get(value)!;
-  const inputs = units.flatMap((unit, i) =>
-    unit.inputs.map((input) => ({ ...input, unit: i, name: rename(i, input.name) })),
-  );
-  const logits = units.flatMap((unit, i) =>
-    unit.logits.map(({ feed, value, mask }) => ({
-      unit: i,
-      feed,
-      value: rename(i, value),
-      mask: mask === null ? null : rename(i, mask),
-    })),
-  );
-  for (const name of [...graph.outputs.keys()]) graph.outputs.delete(name);
-
+  const { graph, inputs, logits } = await joinUnits(units);
   const sizes = Object.fromEntries(inputs.map(({ name, dims }) => [name, dims]));
-  for (const { value } of logits) graph.addOutput({ name: value });
-  removeDead(graph);
-  const forward = shapesFrom(graph, await options.probe(probeModel(graph, sizes)));
-  for (const name of [...graph.outputs.keys()]) graph.outputs.delete(name);
+  const typesWith = async (outputs: readonly string[]) => {
+    for (const name of outputs) graph.addOutput({ name });
+    const types = shapesFrom(graph, await options.probe(probeModel(graph, sizes)));
+    for (const name of outputs) graph.outputs.delete(name);
+    return types;
+  };
+  const forward = await typesWith(logits.map(({ value }) => value));
+  const totals = addLosses(graph, tasks, logits, forward, options);
+  const shapes = await typesWith(totals);
 
-  const parts = logits.map(({ unit, feed, value, mask }) => {
-    const loss = addLoss(graph, tasks[feed.task]!, forward.get(value)!, { feed, value, mask }, options);
-    return { unit, task: feed.task, loss };
+  const { tensors } = options.vectors;
+  const read = tensors.flatMap(({ name }, i) => (graph.inputs.has(mergedValue(name)) ? [i] : []));
+  if (read.length === 0) {
+    throw new AmalgamError('unbound_graph', 'no graph reads a merged tensor: there is nothing to learn');
+  }
+  const named = gradientsInTurn(graph, {
+    totals,
+    wrt: read.map((i) => mergedValue(tensors[i]!.name)),
+    shapes,
+    inputs: units.map((_, u) => inputs.filter(({ unit }) => unit === u).map(({ name }) => name)),
+    portable: options.portable,
+  });
+  mergeInGraph(graph, read, named, options);
+  graph.addOutput({ name: LOSSES_OUTPUT });
+  graph.addOutput({ name: GRADIENT_OUTPUT });
+  removeDead(graph);
+  for (const name of [...graph.inputs.keys()]) if (!graph.isUsed(name)) graph.inputs.delete(name);
+  return {
+    model: withSizes(modelOf(graph), sizes),
+    inputs: inputs.filter(({ name }) => graph.inputs.has(name)),
+    rows: read,
+    shape: {
+      encoders: units.length,
+      largest: Math.max(...units.map(({ logits: own }) => new Set(own.map(({ feed }) => feed.task)).size)),
+    },
+  };
+}
+
+type UnitLogits = Unit['logits'][number] & { unit: number };
+
+/** All units in one graph, without outputs; they share the merged tensors. */
+async function joinUnits(units: readonly Unit[]) {
+  const weights = new Set(units.flatMap(({ graph }) => [...graph.inputs.keys()].filter(isMergedValue)));
+  const parts = units.map(({ graph }, i) => ({ graph, prefix: `unit${i}/` }));
+  const { graph, names } = await mergeGraphs(parts, 'step', [...weights]);
+  for (const name of [...graph.outputs.keys()]) graph.outputs.delete(name);
+  const inputs = units.flatMap((own, unit) =>
+    own.inputs.map((input): StepInput & { unit: number } => ({ ...input, unit, name: names[unit]!.get(input.name)! })),
+  );
+  const logits = units.flatMap((own, unit) =>
+    own.logits.map(({ feed, value, mask }): UnitLogits => {
+      const renamed = names[unit]!;
+      return { unit, feed, value: renamed.get(value)!, mask: mask === null ? null : renamed.get(mask)! };
+    }),
+  );
+  return { graph, inputs, logits };
+}
+
+/** Adds every task's loss, [tasks], and returns the sum of each unit's, [1]. */
+function addLosses(
+  graph: Graph,
+  tasks: readonly PreparedTask[],
+  logits: readonly UnitLogits[],
+  types: ReadonlyMap<string, GivenType>,
+  options: StepOptions,
+): string[] {
+  const parts = logits.map((own) => {
+    const task = tasks[own.feed.task]!;
+    return { unit: own.unit, task: own.feed.task, loss: addLoss(graph, task, types.get(own.value)!, own, options) };
   });
   const sum = (some: typeof parts) => some.map(({ loss }) => loss).reduce((all, loss) => graph.op('Add', [all, loss]));
   graph.addNode({
@@ -129,42 +132,8 @@ export async function buildStepGraph(tasks: readonly PreparedTask[], options: St
     outputs: [LOSSES_OUTPUT],
     attributes: [intAttribute('axis', 0)],
   });
-  graph.addOutput({ name: LOSSES_OUTPUT });
-  const totals = units.map((_, u) => sum(parts.filter(({ unit }) => unit === u)));
-  for (const total of totals) graph.addOutput({ name: total });
-  const shapes = shapesFrom(graph, await options.probe(probeModel(graph, sizes))) as Map<string, GivenType>;
-  for (const total of totals) graph.outputs.delete(total);
-
-  const read = options.vectors.tensors.flatMap((tensor, i) => (graph.inputs.has(mergedValue(tensor.name)) ? [i] : []));
-  const wrt = read.map((i) => mergedValue(options.vectors.tensors[i]!.name));
-  if (wrt.length === 0)
-    throw new AmalgamError('unbound_graph', 'no graph reads a merged tensor: there is nothing to learn');
-  const named = gradientsInTurn(graph, {
-    totals,
-    wrt,
-    shapes,
-    inputs: units.map((_, u) => inputs.filter(({ unit }) => unit === u).map(({ name }) => name)),
-    portable: options.portable,
-  });
-  const { rows } = mergeInGraph(graph, read, named, options);
-  graph.addOutput({ name: GRADIENT_OUTPUT });
-  removeDead(graph);
-  for (const name of [...graph.inputs.keys()]) if (!graph.isUsed(name)) graph.inputs.delete(name);
-  const model = modelOf(graph);
-  // Sizes as they are fed: the runtime then plans with fixed shapes.
-  const fixed = model.graph!.input.map((info) => {
-    const dims = sizes[info.name ?? ''];
-    return dims === undefined ? info : withDims(info, dims);
-  });
-  return {
-    model: { ...model, graph: { ...model.graph!, input: fixed, valueInfo: [] } },
-    inputs: inputs.filter(({ name }) => graph.inputs.has(name)).map(({ unit: _, ...input }) => input),
-    rows,
-    shape: {
-      encoders: units.length,
-      largest: Math.max(...units.map((unit) => new Set(unit.logits.map(({ feed }) => feed.task)).size)),
-    },
-  };
+  const units = [...new Set(parts.map(({ unit }) => unit))];
+  return units.map((unit) => sum(parts.filter((part) => part.unit === unit)));
 }
 
 function addLoss(
@@ -186,164 +155,13 @@ function addLoss(
   return LOSSES[loss]({ graph, logits, dims, mask, batches: feed.to - feed.from, portable });
 }
 
-/** Every batch of every task in a graph of its own. */
-function separateUnits(tasks: readonly PreparedTask[], { batchSize, batchesPerStep }: StepOptions): Unit[] {
-  return tasks.flatMap((task, t) =>
-    Array.from({ length: batchesPerStep }, (_, b) => wholeUnit(task, { task: t, from: b, to: b + 1 }, batchSize)),
-  );
-}
-
-function wholeUnit(task: PreparedTask, feed: Feed, batchSize: number): Unit {
-  const graph = extract(task.graph, [...task.graph.inputs.keys()], [task.logits]);
-  const inputs = inputsOf(task, [feed], batchSize);
-  const mask = maskOf(graph, task, inputs, [feed], batchSize);
-  return { graph, inputs, logits: [{ feed, value: task.logits, mask }] };
-}
-
-function inputsOf(task: PreparedTask, feeds: Feed[], batchSize: number): StepInput[] {
-  const rows = countRows(feeds, batchSize);
-  const { tensors } = task.job.data!.description;
-  return task.inputs.map(({ name }) => {
-    const { shape } = tensors.find((tensor) => tensor.name === name)!;
-    return { name, tensor: name, feeds, dims: [rows, ...shape.slice(1)], mask: false };
+/** With inputs of the sizes that they are fed in, so that the runtime plans with fixed shapes. */
+function withSizes(model: ModelProto, sizes: Readonly<Record<string, readonly number[]>>): ModelProto {
+  const input = model.graph!.input.map((info) => {
+    const dims = sizes[info.name ?? ''];
+    return dims === undefined ? info : withDims(info, dims);
   });
-}
-
-/** The mask as an input of its own: a graph's input may be of another dtype. */
-function maskOf(
-  graph: Graph,
-  task: PreparedTask,
-  inputs: StepInput[],
-  feeds: Feed[],
-  batchSize: number,
-): string | null {
-  if (task.mask === null) return null;
-  const { shape } = task.job.data!.description.tensors.find(({ name }) => name === task.mask)!;
-  const dims = [countRows(feeds, batchSize), ...shape.slice(1)];
-  const name = graph.addInput(floatInfo(graph.freshName(`mask/${task.job.name}`), dims));
-  inputs.push({ name, tensor: task.mask, feeds, dims, mask: true });
-  return name;
-}
-
-function countRows(feeds: readonly Feed[], batchSize: number): number {
-  return feeds.reduce((sum, { from, to }) => sum + (to - from) * batchSize, 0);
-}
-
-/** Tasks whose graphs begin alike run through one beginning; a batch that a graph is fixed to stays what it is. */
-async function sharedUnits(tasks: readonly PreparedTask[], options: StepOptions): Promise<Unit[]> {
-  const { batchSize, batchesPerStep } = options;
-  const units: Unit[] = [];
-  for (const group of await groupAlike(tasks)) {
-    const feeds = group.map((task) => ({ task, from: 0, to: batchesPerStep }));
-    const members = group.map((t) => tasks[t]!);
-    if (members.some(({ fixedBatch }) => fixedBatch !== null) || group.length * batchesPerStep === 1) {
-      for (const feed of feeds) {
-        for (let b = feed.from; b < feed.to; b++) {
-          units.push(wholeUnit(tasks[feed.task]!, { task: feed.task, from: b, to: b + 1 }, batchSize));
-        }
-      }
-      continue;
-    }
-    const most = await tasksAtOnce(members, options);
-    for (let at = 0; at < group.length; at += most) {
-      const [part, own] = [members.slice(at, at + most), feeds.slice(at, at + most)];
-      units.push(part.length === 1 ? wholeUnit(part[0]!, own[0]!, batchSize) : await sharedUnit(part, own, options));
-    }
-  }
-  return units;
-}
-
-/** Indices of tasks, those with a common part together. */
-async function groupAlike(tasks: readonly PreparedTask[]): Promise<number[][]> {
-  const groups: number[][] = [];
-  for (const [t, task] of tasks.entries()) {
-    let found = false;
-    for (const group of groups) {
-      const first = tasks[group[0]!]!;
-      if (!sameInputs(first, task)) continue;
-      if ((await commonPart([first.graph, task.graph], [first.logits, task.logits])) === null) continue;
-      group.push(t);
-      found = true;
-      break;
-    }
-    if (!found) groups.push([t]);
-  }
-  return groups;
-}
-
-/** Fed with tensors of the same sizes. */
-function sameInputs(a: PreparedTask, b: PreparedTask): boolean {
-  const key = ({ inputs, job }: PreparedTask) =>
-    JSON.stringify(
-      inputs.map(({ name, dtype }) => [
-        name,
-        dtype,
-        job.data!.description.tensors.find((tensor) => tensor.name === name)?.shape.slice(1),
-      ]),
-    );
-  return key(a) === key(b);
-}
-
-/** How many tasks may run together within the bound on activations. */
-async function tasksAtOnce(members: readonly PreparedTask[], options: StepOptions): Promise<number> {
-  const [first] = members;
-  const unit = wholeUnit(first!, { task: 0, from: 0, to: options.batchesPerStep }, options.batchSize);
-  const sizes = Object.fromEntries(unit.inputs.map(({ name, dims }) => [name, dims]));
-  const known = shapesFrom(unit.graph, await options.probe(probeModel(unit.graph, sizes)));
-  let bytes = 0;
-  for (const { type, dims } of known.values()) {
-    if (type.startsWith('float')) bytes += 4 * dims.reduce((product, size) => product * size, 1);
-  }
-  return Math.max(1, Math.min(members.length, Math.floor(options.activationBytes / Math.max(1, bytes))));
-}
-
-/** One beginning for several tasks, and their own endings on slices of what it gives. */
-async function sharedUnit(members: readonly PreparedTask[], feeds: Feed[], options: StepOptions): Promise<Unit> {
-  const { batchSize } = options;
-  const common = (await commonPart(
-    members.map(({ graph }) => graph),
-    members.map(({ logits }) => logits),
-  ))!;
-  const [leader] = members;
-  const frontier = common.frontiers[0]!;
-  const computed = frontier.filter((value) => !leader!.graph.inputs.has(value));
-  const encoder = extract(leader!.graph, [...leader!.graph.inputs.keys()], computed);
-  const endings = members.map(({ graph, logits }, i) => {
-    const own = common.frontiers[i]!.filter((value) => !isMergedValue(value));
-    const weights = [...graph.inputs.keys()].filter(isMergedValue);
-    return extract(graph, [...own, ...weights], [logits]);
-  });
-  const sharedNames = [...new Set(members.flatMap(({ graph }) => [...graph.inputs.keys()].filter(isMergedValue)))];
-  const parts = [encoder, ...endings].map((graph, i) => ({ graph, prefix: i === 0 ? '' : `ending${i - 1}/` }));
-  const { graph, names } = await mergeGraphs(parts, leader!.graph.name, sharedNames);
-  for (const value of computed) graph.outputs.delete(names[0]!.get(value)!);
-
-  const inputs = inputsOf(leader!, feeds, batchSize);
-  let begin = 0;
-  const logits = members.map((member, i) => {
-    const rows = countRows([feeds[i]!], batchSize);
-    for (const [f, value] of common.frontiers[i]!.entries()) {
-      if (isMergedValue(value)) continue;
-      const name = names[i + 1]!.get(value)!;
-      graph.inputs.delete(name);
-      slice(graph, names[0]!.get(frontier[f]!)!, name, begin, begin + rows);
-    }
-    begin += rows;
-    const feed = feeds[i]!;
-    const value = names[i + 1]!.get(member.logits)!;
-    return { feed, value, mask: maskOf(graph, member, inputs, [feed], batchSize) };
-  });
-  return { graph, inputs, logits };
-}
-
-/** Rows [begin, end) of a value, as `name`. */
-function slice(graph: Graph, value: string, name: string, begin: number, end: number): void {
-  const at = (index: number) => graph.constant(tensorOf('index', 'I64', [1], [index]));
-  graph.addNode({ opType: 'Slice', inputs: [value, at(begin), at(end), at(0)], outputs: [name] });
-}
-
-function isMergedValue(value: string): boolean {
-  return value.startsWith(mergedValue(''));
+  return { ...model, graph: { ...model.graph!, input, valueInfo: [] } };
 }
 
 function withDims(info: ValueInfoProto, dims: readonly number[]): ValueInfoProto {
