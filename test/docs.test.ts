@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Recipe, validate } from '@amalgam/contracts';
-import { resolveRecipe } from '@amalgam/methods';
+import { describeMethod, getMethod, resolveRecipe } from '@amalgam/methods';
 import { afterAll, describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { startTestService } from './support/service.js';
@@ -19,7 +19,7 @@ const blocks = (path: string, language: string) =>
 
 function bash(script: string, env: Record<string, string>): Promise<{ code: unknown; stdout: string; stderr: string }> {
   return new Promise((resolve) => {
-    const options = { cwd: ROOT, env: { ...process.env, ...env }, timeout: 50_000 };
+    const options = { cwd: ROOT, env: { ...process.env, ...env }, timeout: 180_000 };
     execFile('bash', ['-euo', 'pipefail', '-c', script], options, (error, stdout, stderr) => {
       resolve({ code: error === null ? 0 : error.code, stdout, stderr });
     });
@@ -44,6 +44,20 @@ describe('the examples in docs/ run as they stand', () => {
     }
   });
 
+  test.skipIf(!hasCurl)('AdaMerging (SKIPPED without curl)', { timeout: 240_000 }, async () => {
+    const roots = { AMALGAM_ALLOWED_ROOTS: `file://${join(ROOT, 'examples')}` };
+    const service = await startTestService({ ...roots, AMALGAM_DEVICE: 'cpu', AMALGAM_TUNING_THREADS: '1' });
+    try {
+      const ran = await bash(blocks('docs/adamerging.md', 'sh').join('\n'), { URL: service.url, KEY: service.apiKey });
+      expect([ran.code, ran.stderr]).toEqual([0, '']);
+      expect(ran.stdout).toContain('event: merge.succeeded');
+      expect(ran.stdout).toMatch(/"step":\d+,"steps":40,"loss":/);
+      expect(ran.stdout).toMatch(/^digits 0\.\d+ 0\.\d+ 0\.\d+$/m);
+    } finally {
+      await service.stop();
+    }
+  });
+
   test('command line', async () => {
     const ran = await bash(blocks('docs/cli.md', 'sh').join('\n'), { OUT: dir });
     expect([ran.code, ran.stderr.includes('error')]).toEqual([0, false]);
@@ -59,6 +73,26 @@ describe('the examples in docs/ run as they stand', () => {
       if (checked.ok) expect(resolveRecipe(checked.value).recipe.models[0]!.parameters).toBeTypeOf('object');
     }
   });
+});
+
+test.each(['docs/adamerging.md', 'docs/recipes.md'])('%s has AdaMerging’s parameters and their defaults', (page) => {
+  const { parameters } = describeMethod(getMethod('adamerging'));
+  const { properties } = parameters as { properties: Record<string, { default: unknown }> };
+  const stated = Object.entries(properties).map(([name, schema]) => [name, JSON.stringify(schema.default)]);
+  // The table that begins with granularity.
+  const [, rows = ''] = /^(\| `granularity`.*?)\n\n/ms.exec(read(page)) ?? [];
+  const documented = [...rows.matchAll(/^\| `(\w+)` +\| ([^|]+?) +\|/gm)].map(([, name, value]) => [
+    name,
+    /^[a-z]/.test(value!) && value !== 'false' ? JSON.stringify(value) : value!.replaceAll(' ', ''),
+  ]);
+  expect(documented.sort()).toEqual(stated.sort());
+});
+
+test('the Python of docs/adamerging.md is taken from the example', () => {
+  const example = read('examples/python/adamerging.py');
+  const parts = blocks('docs/adamerging.md', 'python');
+  expect(parts.length).toBeGreaterThan(5);
+  for (const part of parts) expect(example).toContain(part);
 });
 
 test('every setting is documented, and every documented one exists', () => {
@@ -85,7 +119,8 @@ test('links between pages lead somewhere', () => {
       .map((f) => `docs/${f}`),
   ];
   for (const page of pages) {
-    for (const [, target] of read(page).matchAll(/\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)/g)) {
+    const prose = read(page).replace(/^```.*?^```/gms, '');
+    for (const [, target] of prose.matchAll(/\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)/g)) {
       const path = join(ROOT, dirname(page), target!);
       expect(() => readFileSync(path), `${page} → ${target}`).not.toThrow(/ENOENT/);
     }

@@ -321,6 +321,12 @@ def main():
     if "AMALGAM_API_KEY" not in os.environ:
         sys.exit("set AMALGAM_API_KEY to a key of the service")
 
+    service = Amalgam(arguments.url, os.environ["AMALGAM_API_KEY"])
+    try:
+        service.request("GET", "/methods/adamerging")
+    except requests.ConnectionError as error:
+        sys.exit(f"no service at {arguments.url}: {error}")
+
     torch.manual_seed(0)
     torch.set_num_threads(1)  # more only slow so small a model down
     print("training")
@@ -328,7 +334,6 @@ def main():
     inputs = arguments.out / "inputs"
     write_inputs(inputs, base, models, sources, export_graph_torchscript if arguments.torchscript else export_graph)
 
-    service = Amalgam(arguments.url, os.environ["AMALGAM_API_KEY"])
     parameters = {"granularity": arguments.granularity, "steps": arguments.steps, "learning_rate": 0.01}
     recipe = upload_all(service, inputs, models, parameters)
     print("merging with one coefficient for all, to compare with")
