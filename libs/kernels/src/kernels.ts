@@ -31,6 +31,7 @@ interface Exports {
   divide(src: Pointer, divisor: number, dst: Pointer, n: number): void;
   addScaled(base: Pointer, delta: Pointer, factor: number, dst: Pointer, n: number): void;
   sumSquares(src: Pointer, n: number): number;
+  dot(a: Pointer, b: Pointer, n: number): number;
   countMagnitudes(
     src: Pointer,
     n: number,

@@ -138,7 +138,7 @@ describe('conversions are bit-equal to their twins', () => {
 describe('arithmetic is bit-equal to its twins', () => {
   const factor = fc.oneof(fc.constantFrom(0, -0, 1, -1, 0.3, 1e38, 1e-40), fc.float({ noNaN: true }));
 
-  test('subtract, scale, accumulate, divide, addScaled, sumSquares', () => {
+  test('subtract, scale, accumulate, divide, addScaled, sumSquares, dot', () => {
     fc.assert(
       fc.property(fc.array(fc.tuple(word, word), { maxLength: 300 }), factor, (pairs, w) => {
         const x = Uint32Array.from(pairs, (p) => p[0]);
@@ -175,6 +175,9 @@ describe('arithmetic is bit-equal to its twins', () => {
           () => ops.addScaled(a, b, w, c, n),
         );
         expect(ops.sumSquares(a, n)).toEqual(arithmetic.sumSquares(fx));
+        put(b, y);
+        expect(ops.dot(a, b, n)).toEqual(arithmetic.dot(fx, fy));
+        expect(ops.dot(a, a, n)).toEqual(arithmetic.sumSquares(fx));
       }),
       { numRuns: 300 },
     );
