@@ -43,6 +43,8 @@ export async function tuneStage(
       threads: config.worker.tuningThreads,
       resume,
       signal,
+      // Of the task vectors, which are read and written before the first step.
+      onProgress: (done, all) => progress.report(done, all),
       onStep: (step, losses) => {
         const loss = losses.reduce((sum, value) => sum + value, 0);
         progress.report(0, total, { step, steps, loss, losses });
