@@ -67,6 +67,8 @@ export interface TuningState {
   losses: number[][];
   /** Rows that stay as they are, by index; known after the first step. */
   insensitive: number[];
+  /** Of the CPU, with which the tuning began: another number may round otherwise. */
+  threads: number;
   /** Seconds of each step. */
   seconds: number[];
   resumedAt: number[];

@@ -49,7 +49,7 @@ export async function tuneMerge(plan: MergePlan, options: TuneOptions): Promise<
   const { base, models } = storedInputs(plan, pathOf);
   const job: TuneJob = {
     kind: 'tune',
-    ...jobOf(plan, options),
+    ...jobOf(plan, { ...options, threads: options.resume?.threads ?? options.threads }),
     base: base!,
     models,
     vectors,
