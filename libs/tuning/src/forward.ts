@@ -1,10 +1,11 @@
 import { AmalgamError, type Dtype, quote } from '@amalgam/contracts';
 import { type Graph, modelOf, removeDead } from '@amalgam/onnx';
-import { checkLabels, type DatasetReader, LABELS } from '@amalgam/tensors';
+import { type DatasetReader, LABELS } from '@amalgam/tensors';
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import { storedValues, transpose } from './bind-contents.js';
 import type { Binding } from './bind-types.js';
 import { gatherMask, gatherRows } from './feeds.js';
+import { requireJudgeable } from './positions.js';
 import { openAllTensors, type PreparedTask } from './prepare.js';
 import { addScores, EMPTY_TALLY, type Tally } from './scoring.js';
 import { asGraphErrors, floatsOf, floatTensor, openSession, type Place } from './session.js';
@@ -56,7 +57,7 @@ export class Forward {
     const model = modelOf(graph);
     // What exporters state of intermediate values may be for other shapes.
     const plain = { ...model, graph: { ...model.graph!, valueInfo: [] } };
-    return new Forward(task, await asGraphErrors(task.job.graph.name, () => openSession(plain, place)));
+    return new Forward(task, await asGraphErrors(task.job.graph, () => openSession(plain, place)));
   }
 
   /** Logits of some rows: [rows, classes] or [rows, positions, classes]. Errors: `invalid_graph` when they are not. */
@@ -69,7 +70,7 @@ export class Forward {
     const names = new Set(this.#session.inputNames);
     const needed = Object.fromEntries(Object.entries(all).filter(([name]) => names.has(name)));
     const { logits, job } = this.#task;
-    const results = await asGraphErrors(job.graph.name, () => this.#session.run(needed, [logits]));
+    const results = await asGraphErrors(job.graph, () => this.#session.run(needed, [logits]));
     const { dims } = results[logits]!;
     const rows = Object.values(feeds)[0]?.dims[0];
     if ((dims.length !== 2 && dims.length !== 3) || dims[0] !== rows) {
@@ -81,7 +82,7 @@ export class Forward {
     return results[logits]!;
   }
 
-  /** Entropy, and accuracy where there are labels, over a whole dataset. Errors: `invalid_dataset` for labels that are no class. */
+  /** Entropy, and accuracy where there are labels, over a whole dataset. Errors: `invalid_dataset` for labels or a mask that do not fit. */
   async score(reader: DatasetReader, weights: Weights, cache: WeightCache): Promise<Tally> {
     const { fixedBatch, mask } = this.#task;
     const { rows, labelled } = reader.description;
@@ -95,13 +96,13 @@ export class Forward {
       const tensor = await this.logits(await feedsOf(this.#task, reader, fed), weights, cache);
       const { dims } = tensor;
       const classes = dims.at(-1)!;
-      if (begin === 0 && labelled) await checkLabels(reader, classes);
+      if (begin === 0) await requireJudgeable(reader, mask, dims);
       const positions = dims.length === 3 ? dims[1]! : 1;
       const part = { reader, rows: wanted };
       tally = addScores(tally, {
         logits: toFloats(tensor).subarray(0, count * positions * classes),
         classes,
-        mask: mask === null || dims.length === 2 ? null : floatsOf(await gatherMask([part], mask)),
+        mask: mask === null ? null : floatsOf(await gatherMask([part], mask)),
         labels: labelled ? await labelsOf(reader, wanted) : null,
       });
     }

@@ -1,7 +1,8 @@
-import { toPlain } from '@amalgam/contracts';
+import { AmalgamError, type PlainError, toPlain } from '@amalgam/contracts';
 import type { Message, Request } from './messages.js';
 import { runEvaluation } from './run-evaluation.js';
 import { runTuning } from './run-tuning.js';
+import { wantsMemory } from './runtime-words.js';
 
 /** The program that is forked for a job: onnxruntime blocks its event loop, and is stopped by ending the process. */
 
@@ -14,8 +15,9 @@ process.on('message', (request) => {
   void perform(request as Request).then(
     (message) => tell(message),
     (error: unknown) => {
-      if (toPlain(error).code === 'internal') console.error(error);
-      tell({ kind: 'failed', error: toPlain(error) });
+      const told = plainOf(error);
+      if (told.code === 'internal' || told.code === 'unavailable') console.error(error);
+      tell({ kind: 'failed', error: told });
     },
   );
 });
@@ -23,4 +25,12 @@ process.on('message', (request) => {
 async function perform(request: Request): Promise<Message> {
   if (request.kind === 'tune') return { kind: 'tuned', result: await runTuning(request, tell) };
   return { kind: 'scores', result: await runEvaluation(request, tell) };
+}
+
+/** Another attempt, or another machine, may have the memory. */
+function plainOf(error: unknown): PlainError {
+  const plain = toPlain(error);
+  if (plain.code !== 'internal' || !(error instanceof Error) || !wantsMemory(error)) return plain;
+  const detail = 'the models did not get the memory that they need; smaller batches need less';
+  return toPlain(new AmalgamError('unavailable', detail));
 }

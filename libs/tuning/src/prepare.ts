@@ -37,8 +37,6 @@ export interface PreparedTask {
   logits: string;
   /** The dataset's tensor that leaves positions out. */
   mask: string | null;
-  /** Classes, when the graph says how many. */
-  classes: number | null;
   /** Rows that the graph is fixed to. */
   fixedBatch: number | null;
 }
@@ -68,8 +66,8 @@ export async function prepareTask(
   const own = job.models[task.model]!;
   const merged = new Set(job.merged.map(({ name }) => name));
   const bound = await bindGraph(graphOf(model, task.graph.name), job.base ?? own, own, merged, known);
-  const { logits, mask, fixedBatch, classes } = check;
-  return { job: task, ...bound, inputs: description.inputs, logits, mask, fixedBatch, classes };
+  const { logits, mask, fixedBatch } = check;
+  return { job: task, ...bound, inputs: description.inputs, logits, mask, fixedBatch };
 }
 
 /** Prefix of the values that stand for merged tensors. */

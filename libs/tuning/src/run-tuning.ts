@@ -1,8 +1,8 @@
 import { basename, dirname, join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
-import { AmalgamError, quote, toPlain } from '@amalgam/contracts';
+import { AmalgamError, quote, quoteList, toPlain } from '@amalgam/contracts';
 import { graphOf, modelOf, writeModel } from '@amalgam/onnx';
-import { checkFinite, checkLabels, type DatasetReader, openDataset } from '@amalgam/tensors';
+import { checkFinite, type DatasetReader, openDataset } from '@amalgam/tensors';
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import { adamStep, clampGradient, clampTable, type Table } from './adam.js';
 import { Digests } from './bind-contents.js';
@@ -11,10 +11,11 @@ import { gatherMask, gatherRows } from './feeds.js';
 import type { TuneJob, TuningState } from './jobs.js';
 import { COEFFICIENTS } from './merging-nodes.js';
 import type { Message, Tuned } from './messages.js';
+import { requireJudgeable } from './positions.js';
 import { openMergedTensors, type PreparedTask, prepareTask } from './prepare.js';
 import { Sampler } from './sampling.js';
 import { checkStep, verifyBinding } from './self-check.js';
-import { floatsOf, floatTensor, openSession, probe } from './session.js';
+import { asErrors, floatsOf, floatTensor, openSession, probe } from './session.js';
 import { buildStepGraph, GRADIENT_OUTPUT, LOSSES_OUTPUT, type StepGraph } from './step-graph.js';
 
 /** How often the state is told, for another process to go on from it. */
@@ -53,7 +54,6 @@ export async function runTuning(job: TuneJob, tell: (message: Message) => void):
   try {
     for (const [t, task] of tasks.entries()) {
       for (const { name } of task.inputs) await checkFinite(readers[t]!, name);
-      await checkEvaluation(task);
     }
     const bindings = tasks.map(describeBinding);
     const state = job.resume === null ? freshState(job) : { ...job.resume };
@@ -67,13 +67,16 @@ export async function runTuning(job: TuneJob, tell: (message: Message) => void):
   }
 }
 
-/** What would fail after hours of learning is found before. */
-async function checkEvaluation({ job: { evaluation }, inputs, classes }: PreparedTask): Promise<void> {
-  if (evaluation === null) return;
-  const reader = await openDataset(evaluation.path, evaluation.description);
+/** What would fail after hours of learning is found before; `logits` is the shape of a batch's. */
+async function checkEvaluation(
+  { job: { data, evaluation }, inputs, mask }: PreparedTask,
+  logits: readonly number[],
+): Promise<void> {
+  const { path, description } = (evaluation ?? data)!;
+  const reader = await openDataset(path, description);
   try {
     for (const { name } of inputs) await checkFinite(reader, name);
-    if (classes !== null && evaluation.description.labelled) await checkLabels(reader, classes);
+    await requireJudgeable(reader, mask, logits);
   } finally {
     await reader.close();
   }
@@ -85,17 +88,18 @@ async function learn(
   state: TuningState,
   tell: (message: Message) => void,
 ): Promise<void> {
-  const { settings, tasks } = job;
+  const { settings } = job;
+  const names = job.tasks.map(({ name }) => name);
   let toldAt = performance.now();
   while (state.step < settings.steps) {
     const started = performance.now();
-    const { losses, gradient } = await stepper.step(clampTable(state.coefficients, settings.clamp), state.step);
-    requireFinite(
-      losses,
-      gradient,
-      state.step,
-      tasks.map(({ name }) => name),
+    const at = `step ${state.step + 1}`;
+    // The graph ran with the rows of the first step: what it refuses now is in the rows, an index out of bounds say.
+    const refused = `${at}: the runtime refuses the rows of one of the tasks ${quoteList(names)}`;
+    const { losses, gradient } = await asErrors('invalid_dataset', refused, () =>
+      stepper.step(clampTable(state.coefficients, settings.clamp), state.step),
     );
+    requireFinite(losses, gradient, at, names);
     if (state.step === 0) state.insensitive = insensitiveRows(gradient);
     for (const row of state.insensitive) gradient[row]!.fill(0);
     state.step++;
@@ -114,7 +118,7 @@ async function learn(
   }
 }
 
-function freshState({ settings, vectors, models }: TuneJob): TuningState {
+function freshState({ settings, vectors, models, threads }: TuneJob): TuningState {
   const rows = settings.granularity === 'task' ? 1 : vectors.tensors.length;
   const table = (value: number): Table => Array.from({ length: rows }, () => models.map(() => value));
   return {
@@ -124,6 +128,7 @@ function freshState({ settings, vectors, models }: TuneJob): TuningState {
     second: table(0),
     losses: [],
     insensitive: [],
+    threads,
     seconds: [],
     resumedAt: [],
   };
@@ -135,8 +140,7 @@ function insensitiveRows(gradient: Table): number[] {
   return sizes.flatMap((size, row) => (size <= INSENSITIVE * largest ? [row] : []));
 }
 
-function requireFinite(losses: readonly number[], gradient: Table, step: number, names: readonly string[]): void {
-  const at = `step ${step + 1}`;
+function requireFinite(losses: readonly number[], gradient: Table, at: string, names: readonly string[]): void {
   const bad = losses.findIndex((loss) => !Number.isFinite(loss));
   if (bad >= 0) {
     throw new AmalgamError('tuning_diverged', `${at}, task ${quote(names[bad]!)}: the loss is ${losses[bad]}`);
@@ -220,7 +224,9 @@ async function openStepper(
   for (const [t, task] of tasks.entries()) {
     // It is changed by this, and the step graph made of it below.
     const copy = { ...task, graph: graphOf(modelOf(task.graph), task.graph.name) };
-    expected.push(await verifyBinding(job, copy, readers[t]!, samplers[t]!.rows(0), settings));
+    const { loss, logits } = await verifyBinding(job, copy, readers[t]!, samplers[t]!.rows(0), settings);
+    await checkEvaluation(task, logits);
+    expected.push(loss);
   }
   for (const task of tasks) await openMergedTensors(task, job);
   const { batchSize, batchesPerStep, granularity, loss } = settings;

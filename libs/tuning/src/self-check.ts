@@ -3,6 +3,7 @@ import type { DatasetReader } from '@amalgam/tensors';
 import { gatherMask } from './feeds.js';
 import { Forward, feedsOf, toFloats, WeightCache, type Weights } from './forward.js';
 import type { TuneJob } from './jobs.js';
+import { requirePositions } from './positions.js';
 import { ownTensor, type PreparedTask, tensorOfFirst } from './prepare.js';
 import type { Stepper } from './run-tuning.js';
 import { addScores, EMPTY_TALLY } from './scoring.js';
@@ -15,9 +16,11 @@ const LOSS_TOLERANCE = 1e-3;
 
 /**
  * Runs a task's graph as it was exported and again with the checkpoint's tensors in the place of its initializers: the
- * logits must be equal. Returns the loss of these rows (sum over batches of mean entropies) with the base's tensors.
+ * logits must be equal. Returns the loss of these rows (sum over batches of mean entropies) with the base's tensors, and the
+ * shape of a batch's logits.
  *
- * Errors: `invalid_graph` when the runtime does not run it; `unbound_graph` naming graph and difference.
+ * Errors: `invalid_graph` when the runtime does not run it; `unbound_graph` naming graph and difference; `invalid_dataset` for
+ * a mask of other positions.
  */
 export async function verifyBinding(
   job: TuneJob,
@@ -25,10 +28,10 @@ export async function verifyBinding(
   reader: DatasetReader,
   rows: readonly number[],
   { batchSize }: { batchSize: number },
-): Promise<number> {
+): Promise<{ loss: number; logits: readonly number[] }> {
   const first = rows.slice(0, batchSize);
   const feeds = await feedsOf(task, reader, first);
-  const expected = await asGraphErrors(task.job.graph.name, async () => {
+  const expected = await asGraphErrors(task.job.graph, async () => {
     const exported = await openSession(task.job.graph.path, job);
     try {
       const results = await exported.run(feeds, [task.logits]);
@@ -41,7 +44,8 @@ export async function verifyBinding(
   const forward = await Forward.open(task, task.graph, job);
   try {
     const cache = new WeightCache();
-    const bound = toFloats(await forward.logits(feeds, ({ reference }) => reference, cache));
+    const logits = await forward.logits(feeds, ({ reference }) => reference, cache);
+    const bound = toFloats(logits);
     // Logits that are not finite in both are for the first step to tell.
     const largest = expected.reduce(
       (most, logit) => (Number.isFinite(logit) ? Math.max(most, Math.abs(logit)) : most),
@@ -56,6 +60,7 @@ export async function verifyBinding(
         `${task.job.graph.name}: with the checkpoint’s tensors its logits differ by ${apart} of ${largest} from those that it was exported with`,
       );
     }
+    if (task.mask !== null) requirePositions(reader.description, task.mask, logits.dims);
     const base: Weights = ({ tensor }) =>
       job.merged.some(({ name }) => name === tensor)
         ? tensorOfFirst([job.base], tensor)!
@@ -64,15 +69,12 @@ export async function verifyBinding(
     for (let begin = 0; begin < rows.length; begin += batchSize) {
       const part = rows.slice(begin, begin + batchSize);
       const tensor = await forward.logits(await feedsOf(task, reader, part), base, cache);
-      const mask =
-        task.mask === null || tensor.dims.length === 2
-          ? null
-          : floatsOf(await gatherMask([{ reader, rows: part }], task.mask));
+      const mask = task.mask === null ? null : floatsOf(await gatherMask([{ reader, rows: part }], task.mask));
       const classes = tensor.dims.at(-1)!;
       const tally = addScores(EMPTY_TALLY, { logits: toFloats(tensor), classes, mask, labels: null });
       loss += tally.entropy / tally.count;
     }
-    return loss;
+    return { loss, logits: logits.dims };
   } finally {
     await forward.release();
   }

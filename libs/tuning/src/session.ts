@@ -1,8 +1,10 @@
 import { AmalgamError, isAmalgamError } from '@amalgam/contracts';
 import { encodeModel, type ModelProto, type ValueMetadata } from '@amalgam/onnx';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
+import type { FileJob } from './jobs.js';
 import type { Provider } from './providers.js';
 import { sessionOptions } from './providers-session.js';
+import { reasonOf, wantsMemory } from './runtime-words.js';
 
 /** Only the forked process imports this file: it loads onnxruntime, whose calls block the event loop. */
 
@@ -21,16 +23,26 @@ export async function openSession(model: ModelProto | string, place: Place): Pro
   return InferenceSession.create(encodeModel(model), options);
 }
 
+/** Work with a graph as somebody exported it. What the runtime has against it becomes `invalid_graph` with the graph's name. */
+export function asGraphErrors<T>({ name, path }: FileJob, work: () => Promise<T>): Promise<T> {
+  return asErrors('invalid_graph', `${name}: the runtime refuses it`, work, path);
+}
+
 /**
- * Work with a graph as somebody exported it. What the runtime has against it becomes `invalid_graph` with the graph's name;
- * a want of memory is none of the graph's mistakes.
+ * What the runtime throws becomes an error of this code, in its words after `what`, without the folder of `path`. Want of
+ * memory is nobody's mistake, and stays as it is.
  */
-export async function asGraphErrors<T>(graph: string, work: () => Promise<T>): Promise<T> {
+export async function asErrors<T>(
+  code: 'invalid_graph' | 'invalid_dataset',
+  what: string,
+  work: () => Promise<T>,
+  path?: string,
+): Promise<T> {
   try {
     return await work();
   } catch (error) {
-    if (isAmalgamError(error) || !(error instanceof Error) || /alloc/i.test(error.message)) throw error;
-    throw new AmalgamError('invalid_graph', `${graph}: the runtime refuses it: ${error.message}`);
+    if (isAmalgamError(error) || !(error instanceof Error) || wantsMemory(error)) throw error;
+    throw new AmalgamError(code, `${what}: ${reasonOf(error.message, path)}`);
   }
 }
 
