@@ -51,6 +51,7 @@ export async function executeMerge(plan: MergePlan, options: ExecuteOptions): Pr
     let handover = Promise.resolve();
     try {
       const bands = await lap('trimming', () => session.findBands());
+      const blends = await lap('measuring', () => session.findBlends());
       statistics.thresholds = bands?.thresholds ?? null;
       const files: WrittenFile[] = [];
       for (const [index, file] of plan.files.entries()) {
@@ -61,7 +62,7 @@ export async function executeMerge(plan: MergePlan, options: ExecuteOptions): Pr
           continue;
         }
         const path = join(options.outDir, file.path);
-        const own = await lap('merging', () => writeFile(plan, index, path, session, bands));
+        const own = await lap('merging', () => writeFile(plan, index, path, session, { bands, blends }));
         statistics.add(own);
         const sha256 =
           options.digests === false ? null : await lap('digests', () => session.run<string>({ kind: 'digest', path }));
@@ -106,7 +107,7 @@ async function writeFile(
   index: number,
   path: string,
   { job, inputIndex, run }: Session,
-  bands: Bands | null,
+  { bands, blends }: { bands: Bands | null; blends: number[][] | null },
 ): Promise<TensorStatistics[]> {
   const file = plan.files[index]!;
   await mkdir(dirname(path), { recursive: true });
@@ -124,6 +125,7 @@ async function writeFile(
     output: path,
     spans,
     bands: spanBands,
+    blends: blends === null ? null : spans.map((span) => blends[span.tensor]!),
   }));
   const copies = [...plan.copied, ...plan.heads].filter((tensor) => tensor.file === index && tensor.bytes > 0);
   const copying = toCopyTasks(copies, path, inputIndex).map((task) => run(task));

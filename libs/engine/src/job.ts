@@ -8,6 +8,8 @@ export interface Job {
   tensors: JobTensor[];
   method: string;
   settings: Settings;
+  /** Does the method work on task vectors? Otherwise on the models' values. */
+  overVectors: boolean;
   /** By tensor, then model, rounded to float32: what tuned methods merge with. Null for other methods, and before the tuning. */
   coefficients: number[][] | null;
   chunkElements: number;
@@ -76,8 +78,11 @@ export type Task =
   | { kind: 'scan'; spans: Span[]; windows: (Window | null)[] }
   /** Finds the `nth` entry (1-based, in order) of a model whose key equals `key`. */
   | { kind: 'locate'; spans: Span[]; model: number; key: number; nth: number }
-  /** Merges, writes, and gathers statistics. `bands` by span and model, for methods that keep a band of magnitudes. */
-  | { kind: 'merge'; output: string; spans: Span[]; bands: Band[][] | null }
+  /** Merges, writes, and gathers statistics. `bands` by span and model, for methods that keep a band of magnitudes;
+   * `blends`: by span and model, the coefficients that methods on norms and angles found. */
+  | { kind: 'merge'; output: string; spans: Span[]; bands: Band[][] | null; blends: number[][] | null }
+  /** Inner products of the inputs, chunk by chunk, for methods on norms and angles. */
+  | { kind: 'products'; spans: Span[] }
   /** Writes base and task vectors, sparsified and resolved, for a tuning, and gathers statistics. `places` by span. */
   | {
       kind: 'vectors';

@@ -7,7 +7,7 @@ import {
   type Plan,
   type Recipe,
 } from '@amalgam/contracts';
-import { isByRow, type ResolvedRecipe, resolveRecipe } from '@amalgam/methods';
+import { isByRow, isOverVectors, type ResolvedRecipe, resolveRecipe } from '@amalgam/methods';
 import { type CheckpointTensor, compileGlobs } from '@amalgam/tensors';
 import { layOut, type Placeable, placeHeads } from './layout.js';
 import { planMemory } from './memory.js';
@@ -84,7 +84,7 @@ export function planMerge(
 
   const layout = layOut(merged, copied, heads, resolved.recipe.shard_bytes);
   const memory = planMemory(layout.merged, resolved, options);
-  const read = streamedBytes(layout.merged, resolved);
+  const read = streamedBytes(layout.merged, resolved, inputs.base !== null);
 
   return {
     recipe: resolved.recipe,
@@ -101,12 +101,13 @@ export function planMerge(
   };
 }
 
-/** What one streaming over the merged tensors reads: each once, and once more to find the thresholds of what is kept. */
-function streamedBytes(merged: MergedTensor[], { method, settings }: ResolvedRecipe): number {
+/** What one streaming over the merged tensors reads: each once, and once more to find thresholds or inner products. */
+function streamedBytes(merged: MergedTensor[], { method, settings }: ResolvedRecipe, hasBase: boolean): number {
   const sparsify = method.sparsify?.(settings) ?? null;
-  const passes = sparsify?.by === 'magnitude' && !isByRow(sparsify) ? 2 : 1;
+  const seeksBands = sparsify?.by === 'magnitude' && !isByRow(sparsify);
+  const passes = seeksBands || method.blend !== undefined ? 2 : 1;
   const width = (source: Source | null) => (source === null ? 0 : dtypeBytes(source.dtype));
-  const needsBase = method.inputs === 'task_vectors';
+  const needsBase = isOverVectors(method, hasBase);
   return merged.reduce((sum, { base, models, elements }) => {
     const inputs = models.reduce((all, model) => all + width(model), needsBase ? width(base) : 0);
     return sum + passes * elements * inputs;

@@ -1,6 +1,6 @@
 import type { Report, TensorReport } from '@amalgam/contracts';
 import { reducePairwise } from '@amalgam/kernels';
-import { getMethod } from '@amalgam/methods';
+import { getMethod, isOverVectors } from '@amalgam/methods';
 import type { MergePlan } from './types.js';
 
 /** What the merging pass learned of one tensor. Plain data: a finished shard's go to the database for a later attempt. */
@@ -47,7 +47,7 @@ export function buildReport(plan: MergePlan, statistics: MergeStatistics): Repor
   const elects = method.electsSigns?.(plan.settings) ?? false;
   const trims = ordered.some((tensor) => tensor.kept !== null);
   // Only task vectors have norms that say something; a method over weights has none.
-  const measures = method.inputs === 'task_vectors';
+  const measures = isOverVectors(method, plan.hasBase);
   const squares = ordered.map((tensor) => (measures ? squaresOf(tensor) : []));
   const share = (count: number) => (elements === 0 ? 0 : count / elements);
 

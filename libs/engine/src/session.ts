@@ -1,6 +1,7 @@
 import { type AmalgamError, fromPlain, isNoSpace, toPlain } from '@amalgam/contracts';
 import { createPool, type ThreadPool } from '@amalgam/kernels';
-import { getMethod, isByRow } from '@amalgam/methods';
+import { getMethod, isByRow, isOverVectors } from '@amalgam/methods';
+import { findBlends } from './blends.js';
 import type { Job, Result, Task } from './job.js';
 import { rowLength } from './memory.js';
 import { type Bands, findBands, type RunTask } from './trim.js';
@@ -32,6 +33,8 @@ export interface Session {
   run: RunTask;
   /** What is kept of each tensor, for methods that keep by magnitude over tensors or models. */
   findBands(): Promise<Bands | null>;
+  /** By tensor and model: the coefficients that methods on norms and angles merge with. */
+  findBlends(): Promise<number[][] | null>;
   /** Tasks in flight stop at their next chunk. */
   stop(): void;
   reportProgress(): void;
@@ -66,7 +69,15 @@ export async function withThreads<T>(
   const findAllBands = async () =>
     sparsify?.by === 'magnitude' && !isByRow(sparsify) ? findBands(job, sparsify, run) : null;
   try {
-    return await work({ job, inputIndex, run, findBands: findAllBands, stop, reportProgress });
+    return await work({
+      job,
+      inputIndex,
+      run,
+      findBands: findAllBands,
+      findBlends: () => findBlends(job, run),
+      stop,
+      reportProgress,
+    });
   } catch (error) {
     stop();
     throw isNoSpace(error) ? fromPlain(toPlain(error)) : error;
@@ -126,6 +137,7 @@ function toJob(plan: MergePlan, options: SessionOptions, { outWidth, coefficient
     tensors,
     method: plan.recipe.method,
     settings: plan.settings,
+    overVectors: isOverVectors(getMethod(plan.recipe.method), plan.hasBase),
     coefficients,
     chunkElements: plan.chunkElements,
     outWidth,

@@ -1,6 +1,6 @@
 import { dtypeBytes } from '@amalgam/contracts';
 import { type Kernels, type Pointer, reducePairwise } from '@amalgam/kernels';
-import { BLOCK, getMethod, isByRow, type Sparsify } from '@amalgam/methods';
+import { BLOCK, isByRow, type Sparsify } from '@amalgam/methods';
 import type { Files } from './files.js';
 import type { Job, JobSource, JobTensor, Span } from './job.js';
 import { RowShares } from './row-shares.js';
@@ -63,7 +63,7 @@ export class SpanReader {
     this.#job = job;
     this.#kernels = kernels;
     this.#files = files;
-    this.#overVectors = getMethod(job.method).inputs === 'task_vectors';
+    this.#overVectors = job.overVectors;
     this.#rows = sparsify !== null && isByRow(sparsify) ? new RowShares(job, kernels, sparsify) : null;
     const inputElements = job.chunkElements + (this.#rows?.margin ?? 0);
     const room = (sources: (JobSource | null)[]) =>

@@ -4,6 +4,7 @@ import { workerData } from 'node:worker_threads';
 import { AmalgamError, dtypeBytes, quote, toPlain } from '@amalgam/contracts';
 import { Kernels } from '@amalgam/kernels';
 import { BLOCK, type Block, getMethod } from '@amalgam/methods';
+import { pairsOf } from './blends.js';
 import { Files } from './files.js';
 import type { Band, Job, Result, ScanResult, Span, SpanStatistics, Task, Window } from './job.js';
 import { type Chunk, type ReadBlock, SpanReader } from './span-reader.js';
@@ -44,7 +45,13 @@ function perform(task: Task): unknown {
     case 'locate':
       return locate(task.spans, task.model, task.key, task.nth);
     case 'merge':
-      return task.spans.map((span, i) => merge(span, task.output, task.bands?.[i] ?? null));
+      return task.spans.map((span, i) => {
+        const row = task.blends?.[i] ?? job.coefficients?.[span.tensor] ?? null;
+        if (row !== null) kernels.floats(weights, job.models).set(row);
+        return merge(span, task.output, task.bands?.[i] ?? null);
+      });
+    case 'products':
+      return task.spans.map(products);
     case 'vectors':
       return task.spans.map((span, i) => writeVectors(span, task, task.bands?.[i] ?? null, task.places[i]!));
     case 'copy':
@@ -128,6 +135,23 @@ function locate(spans: Span[], model: number, key: number, nth: number): { tenso
   throw new AmalgamError('checkpoint_changed', 'an input changed while it was merged: entries counted before are gone');
 }
 
+/** By chunk: inner products of the models' inputs, pair by pair as pairsOf lists them. */
+function products(span: Span): number[][] {
+  const pairs = pairsOf(job.models);
+  const sums: number[][] = [];
+  reader.forEachChunk(span, 'all', (chunk) => {
+    const leaves = pairs.map((): number[] => []);
+    chunk.forEachBlock((block) => {
+      pairs.forEach(([i, j], at) => {
+        leaves[at]!.push(ops.dot(block.at(i), block.at(j), block.n));
+      });
+    });
+    sums.push(leaves.map((list) => reader.reduce(list)));
+    advance(chunk.bytesRead);
+  });
+  return sums;
+}
+
 /**
  * Streams a span as the method combines it: sparsified and resolved. `useBlock` returns how many more entries have survivors of both
  * signs, `finishChunk` how many bytes it wrote.
@@ -139,14 +163,13 @@ function stream(
   finishChunk: (chunk: Chunk) => number,
 ): SpanStatistics {
   const { models } = job.tensors[span.tensor]!;
-  const overVectors = method.inputs === 'task_vectors';
   const statistics: SpanStatistics = { squares: [], kept: models.map(() => 0), conflicts: 0 };
   reader.forEachChunk(span, 'all', (chunk) => {
     const leaves = models.map((): number[] => []);
     chunk.forEachBlock((read) => {
       for (let model = 0; model < read.count; model++) {
         const data = read.at(model);
-        if (overVectors) leaves[model]!.push(ops.sumSquares(data, read.n));
+        if (job.overVectors) leaves[model]!.push(ops.sumSquares(data, read.n));
         if (sparsifier !== null) {
           statistics.kept[model]! += sparsifier.apply(span.tensor, read, model, bands?.[model] ?? null);
         }
@@ -156,7 +179,7 @@ function stream(
       statistics.conflicts += method.resolve?.(block, job.settings) ?? 0;
       statistics.conflicts += useBlock(block, read, chunk);
     });
-    if (overVectors) statistics.squares.push(leaves.map((list) => reader.reduce(list)));
+    if (job.overVectors) statistics.squares.push(leaves.map((list) => reader.reduce(list)));
     advance(chunk.bytesRead + finishChunk(chunk));
   });
   return statistics;
@@ -165,7 +188,6 @@ function stream(
 function merge(span: Span, output: string, bands: Band[] | null): SpanStatistics {
   const tensor = job.tensors[span.tensor]!;
   const area = { from: 0, width: dtypeBytes(tensor.dtype) };
-  if (job.coefficients !== null) kernels.floats(weights, job.models).set(job.coefficients[span.tensor]!);
   return stream(
     span,
     bands,

@@ -1,4 +1,5 @@
 import Type from 'typebox';
+import { addBlend } from './combine.js';
 import { defineMethod } from './definition.js';
 import { density, FLOAT32 } from './parameters.js';
 
@@ -106,23 +107,5 @@ export const adamerging = defineMethod({
     const padded = Math.ceil(block.n / 4) * 4;
     return block.kernels.ops.elect(block.models, block.stride, block.count, padded);
   },
-  combine(block) {
-    const { ops } = block.kernels;
-    const coefficients = block.kernels.floats(block.weights, block.count);
-    // The first task vector that enters lends its place to the sum: block inputs may be overwritten.
-    let sum: number | null = null;
-    for (const [i, coefficient] of coefficients.entries()) {
-      if (coefficient === 0) continue;
-      const source = block.models + i * block.stride;
-      if (sum === null) {
-        sum = source;
-        ops.scale(source, coefficient, sum, block.n);
-      } else {
-        ops.accumulate(source, coefficient, sum, block.n);
-      }
-    }
-    if (sum === null) ops.scale(block.base!, 1, block.out, block.n);
-    else ops.addScaled(block.base!, sum, 1, block.out, block.n);
-    return 0;
-  },
+  combine: addBlend,
 });

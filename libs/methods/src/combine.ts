@@ -1,8 +1,36 @@
+import type { Pointer } from '@amalgam/kernels';
 import type { Block } from './definition.js';
 
-/** How the methods over task vectors combine a block once it is sparsified. Both write θ = θ₀ + λ τ to `block.out`. */
+/** How methods combine a block. */
 
-/** τ = Σ wᵢ τᵢ in the order of the models, ÷ Σ wᵢ with `normalize`. No signs are elected, so there are no conflicts to count: 0. */
+/**
+ * θ = Σ cᵢ xᵢ, plus θ₀ over task vectors, with the coefficients at `block.weights`, in the order of the models. A model whose
+ * coefficient is 0 does not enter at all. No signs are elected: 0.
+ */
+export function addBlend(block: Block): 0 {
+  const { base, n, out } = block;
+  const { ops } = block.kernels;
+  const coefficients = block.kernels.floats(block.weights, block.count);
+  // The first input that enters lends its place to the sum: block inputs may be overwritten.
+  let sum: Pointer | null = null;
+  for (const [i, coefficient] of coefficients.entries()) {
+    if (coefficient === 0) continue;
+    const source = block.models + i * block.stride;
+    if (sum === null) {
+      sum = source;
+      ops.scale(source, coefficient, sum, n);
+    } else {
+      ops.accumulate(source, coefficient, sum, n);
+    }
+  }
+  if (sum === null && base === null) block.kernels.floats(out, n).fill(0);
+  else if (sum === null) ops.scale(base!, 1, out, n);
+  else if (base === null) ops.scale(sum, 1, out, n);
+  else ops.addScaled(base, sum, 1, out, n);
+  return 0;
+}
+
+/** θ = θ₀ + λ τ, τ = Σ wᵢ τᵢ in the order of the models, ÷ Σ wᵢ with `normalize`. No signs are elected: 0. */
 export function addSum(block: Block, weights: number[], lambda: number, normalize: boolean): 0 {
   const { ops } = block.kernels;
   // The first task vector's place takes the sum: block inputs may be overwritten.
@@ -25,7 +53,7 @@ export type Consensus = 'sum' | 'count';
 
 /**
  * xᵢ = wᵢ τᵢ;  s = Σ xᵢ, or the number of xᵢ > 0 less that of xᵢ < 0;  γ = + where s ≥ 0, else −;  A = { i : xᵢ ≠ 0 with sign γ };
- * τ = Σ_A xᵢ, ÷ Σ_A |wᵢ| with `normalize`. Returns how many entries have survivors of both signs.
+ * τ = Σ_A xᵢ, ÷ Σ_A |wᵢ| with `normalize`;  θ = θ₀ + λ τ. Returns how many entries have survivors of both signs.
  */
 export function addElected(block: Block, consensus: Consensus, lambda: number, normalize: boolean): number {
   const { kernels, models, stride, count, weights, base, out, n } = block;

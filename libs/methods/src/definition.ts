@@ -1,6 +1,7 @@
 import type { FieldError } from '@amalgam/contracts';
 import type { Kernels, Pointer } from '@amalgam/kernels';
 import type { Static, TObject } from 'typebox';
+import type { Gram } from './gram.js';
 import type { Sparsify } from './sparsify.js';
 
 /** Elements that a method sees at a time; task vectors and scratch of a block stay in the processor's cache. */
@@ -14,7 +15,7 @@ export interface Block {
   kernels: Kernels;
   /** Elements, at most BLOCK. */
   n: number;
-  /** The base's values; null for a merge without base. */
+  /** The base's values; null for a merge over weights. */
   base: Pointer | null;
   /** First model's values, or task vectors (model − base), as the method's `inputs` says. The others follow `stride` bytes apart. */
   models: Pointer;
@@ -22,7 +23,7 @@ export interface Block {
   count: number;
   /**
    * By model, as float32: the `weight` parameters, where the method has them; for tuned methods the tensor's coefficients,
-   * clamped.
+   * clamped; for methods with `blend` what it returned.
    */
   weights: Pointer;
   /** Where the merged values go. */
@@ -66,13 +67,21 @@ export interface MergeMethod<G extends TObject = TObject, M extends TObject = TO
   parameters: G;
   /** Parameters of each model, with defaults; a value among the recipe's own `parameters` serves for all models. */
   modelParameters: M;
-  inputs: 'weights' | 'task_vectors';
+  /** by_base: task vectors where the recipe has a base, else weights. */
+  inputs: 'weights' | 'task_vectors' | 'by_base';
   /** Rules that no single field shows. Pointers start at the recipe. */
   check?(settings: Settings<Static<G>, Static<M>>): FieldError[];
   /** Marks a method whose coefficients are learned from the recipe's tasks before it merges; it takes task vectors. */
   tuned?(settings: Settings<Static<G>, Static<M>>): TuningSettings;
   /** What the method keeps of its task vectors; null where these settings keep everything. */
   sparsify?(settings: Settings<Static<G>, Static<M>>): Sparsify | null;
+  /**
+   * For methods on norms and angles: the models' coefficients in one tensor, from the inner products of their inputs there.
+   * Not asked for tensors whose inner products are not finite: their coefficients are NaN.
+   *
+   * @throws AmalgamError `invalid_recipe` where the method is not defined for what the tensor holds.
+   */
+  blend?(gram: Gram, settings: Settings<Static<G>, Static<M>>, tensor: string): number[];
   /** Do these settings elect signs? Only then do conflicts mean something. */
   electsSigns?(settings: Settings<Static<G>, Static<M>>): boolean;
   /**
@@ -87,4 +96,9 @@ export interface MergeMethod<G extends TObject = TObject, M extends TObject = TO
 /** Keeps the types of a definition's schemas while it is written, and forgets them for the registry. */
 export function defineMethod<G extends TObject, M extends TObject>(method: MergeMethod<G, M>): MergeMethod {
   return method as unknown as MergeMethod;
+}
+
+/** Does a method work on task vectors, given whether the recipe has a base? Otherwise it works on the models' values. */
+export function isOverVectors(method: Pick<MergeMethod, 'inputs'>, hasBase: boolean): boolean {
+  return method.inputs === 'task_vectors' || (method.inputs === 'by_base' && hasBase);
 }

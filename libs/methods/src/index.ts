@@ -1,4 +1,12 @@
-export { BLOCK, type Block, type MergeMethod, type Settings, type TuningSettings } from './definition.js';
+export {
+  BLOCK,
+  type Block,
+  isOverVectors,
+  type MergeMethod,
+  type Settings,
+  type TuningSettings,
+} from './definition.js';
+export type { Gram } from './gram.js';
 export { describeMethod, getMethod, listMethods } from './registry.js';
 export { type ResolvedRecipe, resolveRecipe } from './settings.js';
 export { type ByMagnitude, isByRow, keptOf, type Sparsify } from './sparsify.js';

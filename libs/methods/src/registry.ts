@@ -7,7 +7,13 @@ import { dareTies } from './dare-ties.js';
 import type { MergeMethod } from './definition.js';
 import { della } from './della.js';
 import { dellaLinear } from './della-linear.js';
+import { karcher } from './karcher.js';
 import { linear } from './linear.js';
+import { modelStock } from './model-stock.js';
+import { multislerp } from './multislerp.js';
+import { nearswap } from './nearswap.js';
+import { nuslerp } from './nuslerp.js';
+import { slerp } from './slerp.js';
 import { taskArithmetic } from './task-arithmetic.js';
 import { ties } from './ties.js';
 
@@ -22,6 +28,12 @@ const METHODS: MergeMethod[] = [
   dellaLinear,
   breadcrumbs,
   breadcrumbsTies,
+  slerp,
+  nuslerp,
+  multislerp,
+  karcher,
+  modelStock,
+  nearswap,
   adamerging,
 ];
 
