@@ -1,9 +1,7 @@
-import { fork } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
 import { AmalgamError, fromPlain } from '@amalgam/contracts';
+import { startChild } from './child.js';
 import type { EvaluateJob, TuneJob, TuningState } from './jobs.js';
 import type { Evaluated, Message, Request, Tuned } from './messages.js';
-import { providerEnvironment } from './providers-session.js';
 
 export interface JobOptions {
   /** Ends the process at once; the promise then rejects with `canceled`. */
@@ -15,6 +13,8 @@ export interface JobOptions {
   onEvaluated?(done: number, total: number): void;
   /** Something that an operator may want to know. */
   onNote?(text: string, fields: Record<string, unknown>): void;
+  /** A process that says nothing for so long is ended. Default: an hour, many times what a step takes. */
+  silenceMs?: number | undefined;
 }
 
 /** Learns coefficients in a process of its own. @throws AmalgamError what tuning says, `canceled`, `internal` when the process dies */
@@ -31,28 +31,23 @@ export async function runEvaluateJob(job: EvaluateJob, options: JobOptions = {})
   return message.result;
 }
 
-/** Characters kept of what the process writes. */
-const OUTPUT = 4096;
+/** A process that says nothing for this long is stuck: in a loop of a graph that does not end, or in a driver. */
+const SILENCE_MS = 3_600_000;
 
 async function forkJob(request: Request, options: JobOptions): Promise<Message> {
-  const { signal } = options;
+  const { signal, silenceMs = SILENCE_MS } = options;
   if (signal?.aborted) throw canceled();
-  const child = fork(fileURLToPath(new URL('../dist/job-entry.js', import.meta.url)), [], {
-    env: { ...process.env, ...providerEnvironment(request.provider) },
-    // Not the flags of this process: a debugger's port is taken.
-    execArgv: [],
-    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
-  });
-  let output = '';
-  for (const stream of [child.stdout, child.stderr]) {
-    stream?.on('data', (chunk: Buffer) => {
-      output = (output + chunk.toString()).slice(-OUTPUT);
-    });
-  }
+  const child = startChild(new URL('../dist/job-entry.js', import.meta.url), request.provider);
   let last: Message | undefined;
-  const kill = () => child.kill('SIGKILL');
+  let stuck = false;
+  const kill = () => child.process.kill('SIGKILL');
+  const timer = setTimeout(() => {
+    stuck = true;
+    kill();
+  }, silenceMs);
   signal?.addEventListener('abort', kill);
-  child.on('message', (received) => {
+  child.process.on('message', (received) => {
+    timer.refresh();
     const message = received as Message;
     switch (message.kind) {
       case 'step':
@@ -63,27 +58,32 @@ async function forkJob(request: Request, options: JobOptions): Promise<Message> 
         return options.onEvaluated?.(message.done, message.total);
       case 'note':
         return options.onNote?.(message.text, message.fields);
+      case 'alive':
+        return;
       default:
         last = message;
         // It has said everything; native libraries take their time to be unloaded, or fail at it.
         kill();
     }
   });
-  child.send(request, () => {});
-  const how = await new Promise<string>((resolve) => {
-    child.on('error', ({ message }) => resolve(message));
-    child.on('close', (code, killedBy) => resolve(killedBy ?? `exit code ${code}`));
-  });
+  child.process.send(request, () => {});
+  const how = await child.ended;
+  clearTimeout(timer);
   signal?.removeEventListener('abort', kill);
+  const output = child.output();
   if (last?.kind === 'failed') {
     if (output !== '') options.onNote?.('the forked process wrote', { output });
     throw fromPlain(last.error);
   }
   if (last !== undefined) return last;
   if (signal?.aborted) throw canceled();
-  options.onNote?.('the forked process died', { how, output });
+  options.onNote?.('the forked process died', { how, stuck, output });
+  if (stuck) {
+    const detail = `nothing was heard of the process that ran the models for ${silenceMs / 1000} s: does a loop in a graph end?`;
+    throw new AmalgamError('unavailable', detail);
+  }
   // Most often the system's want of memory: another attempt, or another machine, may fare better.
-  throw new AmalgamError('unavailable', `the process that ran the models ended with ${how}`);
+  throw new AmalgamError('unavailable', `the process that ran the models ${how}`);
 }
 
 function canceled(): AmalgamError {

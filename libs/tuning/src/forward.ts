@@ -83,7 +83,12 @@ export class Forward {
   }
 
   /** Entropy, and accuracy where there are labels, over a whole dataset. Errors: `invalid_dataset` for labels or a mask that do not fit. */
-  async score(reader: DatasetReader, weights: Weights, cache: WeightCache): Promise<Tally> {
+  async score(
+    reader: DatasetReader,
+    weights: Weights,
+    cache: WeightCache,
+    onBatch: () => void = () => {},
+  ): Promise<Tally> {
     const { fixedBatch, mask } = this.#task;
     const { rows, labelled } = reader.description;
     const size = fixedBatch ?? Math.min(rows, ROWS_AT_ONCE);
@@ -105,6 +110,7 @@ export class Forward {
         mask: mask === null ? null : floatsOf(await gatherMask([part], mask)),
         labels: labelled ? await labelsOf(reader, wanted) : null,
       });
+      onBatch();
     }
     return tally;
   }

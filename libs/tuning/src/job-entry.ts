@@ -1,4 +1,6 @@
+import { writeFile } from 'node:fs/promises';
 import { AmalgamError, type PlainError, toPlain } from '@amalgam/contracts';
+import { endWithParent } from './end-with-parent.js';
 import type { Message, Request } from './messages.js';
 import { runEvaluation } from './run-evaluation.js';
 import { runTuning } from './run-tuning.js';
@@ -10,7 +12,9 @@ const tell = (message: Message) => {
   if (process.connected) process.send?.(message);
 };
 
-process.on('disconnect', () => process.exit(1));
+endWithParent();
+// Where memory runs out, Linux ends this process rather than the one that has the claim of the merge.
+writeFile('/proc/self/oom_score_adj', '1000').catch(() => {});
 process.on('message', (request) => {
   void perform(request as Request).then(
     (message) => tell(message),

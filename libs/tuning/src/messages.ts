@@ -30,6 +30,8 @@ export type Message =
   | { kind: 'step'; step: number; losses: number[] }
   | { kind: 'state'; state: TuningState }
   | { kind: 'evaluated'; done: number; total: number }
+  /** Between those: work goes on. */
+  | { kind: 'alive' }
   | { kind: 'note'; text: string; fields: Record<string, unknown> }
   | { kind: 'tuned'; result: Tuned }
   | { kind: 'scores'; result: Evaluated }

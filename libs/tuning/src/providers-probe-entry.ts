@@ -1,5 +1,6 @@
 import { encodeModel, type ModelProto, type NodeProto, tensorOf, type ValueInfoProto } from '@amalgam/onnx';
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
+import { endWithParent } from './end-with-parent.js';
 import type { ProbeResult, ProbeTask } from './providers-probe.js';
 import { sessionOptions } from './providers-session.js';
 
@@ -16,7 +17,7 @@ const RUNS = 2;
 
 type Onnxruntime = { InferenceSession: { create: typeof InferenceSession.create }; Tensor: typeof Tensor };
 
-process.on('disconnect', () => process.exit());
+endWithParent();
 process.once('message', (task) => {
   void answer(task as ProbeTask).then((result) => process.send?.(result));
 });

@@ -1,8 +1,6 @@
-import { fork } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
 import { stripVTControlCharacters } from 'node:util';
+import { startChild } from './child.js';
 import type { Provider } from './providers.js';
-import { providerEnvironment } from './providers-session.js';
 
 export interface ProbeOptions {
   /** Threads of the CPU. Default: every core. */
@@ -27,8 +25,7 @@ export interface ProbeTask {
 export type ProbeResult = { ok: true; ms: number } | { ok: false; why: string };
 
 const TIMEOUT_MS = 60_000;
-/** Characters kept of what the program writes, and of a reason. */
-const OUTPUT = 8192;
+/** Characters kept of a reason. */
 const REASON = 600;
 const CANCELED = 'the search was canceled';
 
@@ -41,40 +38,25 @@ export async function probeProvider(
   { threads, timeoutMs = TIMEOUT_MS, entry, timed = false, signal }: ProbeOptions & { timed?: boolean } = {},
 ): Promise<ProbeResult> {
   if (signal?.aborted) return { ok: false, why: CANCELED };
-  const path = fileURLToPath(entry ?? new URL('../dist/providers-probe-entry.js', import.meta.url));
-  const child = fork(path, [], {
-    env: { ...process.env, ...providerEnvironment(provider) },
-    // Not the flags of this process: a debugger's port is taken.
-    execArgv: [],
-    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
-  });
-  let output = '';
-  for (const stream of [child.stdout, child.stderr]) {
-    stream?.on('data', (chunk: Buffer) => {
-      output = (output + chunk.toString()).slice(-OUTPUT);
-    });
-  }
+  const child = startChild(entry ?? new URL('../dist/providers-probe-entry.js', import.meta.url), provider);
   let result: ProbeResult | undefined;
   const end = (ended: ProbeResult) => {
     result ??= ended;
     // Its answer is all that is wanted of it: drivers have been seen to fail while they are unloaded.
-    child.kill('SIGKILL');
+    child.process.kill('SIGKILL');
   };
   const timer = setTimeout(() => end({ ok: false, why: `no answer within ${timeoutMs / 1000} s` }), timeoutMs);
   const cancel = () => end({ ok: false, why: CANCELED });
   signal?.addEventListener('abort', cancel);
-  child.on('message', (answer) => end(answer as ProbeResult));
+  child.process.on('message', (answer) => end(answer as ProbeResult));
   const task: ProbeTask = { provider, threads, timed };
   // When the program is gone already, its end says why.
-  child.send(task, () => {});
-  const how = await new Promise<string>((resolve) => {
-    child.on('error', ({ message }) => resolve(`the probe cannot be started: ${message}`));
-    child.on('close', (code, killedBy) => resolve(`the probe ended with ${killedBy ?? `exit code ${code}`}`));
-  });
+  child.process.send(task, () => {});
+  const how = `the probe ${await child.ended}`;
   clearTimeout(timer);
   signal?.removeEventListener('abort', cancel);
   if (result?.ok === true) return result;
-  return { ok: false, why: reason(`${output}\n${result === undefined ? how : result.why}`) };
+  return { ok: false, why: reason(`${child.output()}\n${result === undefined ? how : result.why}`) };
 }
 
 /** The last of what was said, without colours, paths, time stamps, stack and the names of functions. */

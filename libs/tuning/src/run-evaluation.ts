@@ -23,7 +23,7 @@ export async function runEvaluation(job: EvaluateJob, tell: (message: Message) =
     try {
       for (const { name: input } of task.inputs) await checkFinite(reader, input);
       const score = async (weights: Weights, cache: WeightCache): Promise<Score> => {
-        const tally = await forward.score(reader, weights, cache);
+        const tally = await forward.score(reader, weights, cache, () => tell({ kind: 'alive' }));
         tell({ kind: 'evaluated', done: ++done, total });
         return toScore(tally);
       };

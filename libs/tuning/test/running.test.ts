@@ -209,7 +209,7 @@ describe('a process that ends before its job', () => {
       onNote: (...note) => notes.push(note),
     });
     await expect(running).rejects.toMatchObject({ code: 'unavailable', detail: expect.stringContaining('SIGKILL') });
-    expect(notes).toContainEqual(['the forked process died', { how: 'SIGKILL', output: '' }]);
+    expect(notes).toContainEqual(['the forked process died', { how: 'ended with SIGKILL', stuck: false, output: '' }]);
   });
 
   it('because the one that started it was killed: it does not go on alone', async () => {
