@@ -13,6 +13,7 @@ import { NORMALIZATION } from './rules/normalization.js';
 import { PICK } from './rules/pick.js';
 import { POOLING } from './rules/pooling.js';
 import { REDUCTION } from './rules/reduction.js';
+import { RESIZE } from './rules/resize.js';
 import { SHAPE } from './rules/shape.js';
 import { SOFTMAX } from './rules/softmax.js';
 
@@ -29,6 +30,7 @@ export const RULES: Rules = {
   ...PICK,
   ...CONVOLUTION,
   ...POOLING,
+  ...RESIZE,
   Dropout: dropout,
 };
 

@@ -19,6 +19,9 @@ describe('element by element, against central differences', () => {
     op('Acosh', [within(1.5, 3, 5)], [], { dtype: 'F32' }),
     op('LeakyRelu', [x(6)], [f('alpha', 0.25)]),
     op('LeakyRelu', [x(6)]),
+    ...[within(0.7, 2, 3), within(-2, -0.7, 3), within(-0.3, 0.3, 3)].map((operand) =>
+      op('Shrink', [operand], [f('bias', 0.25), f('lambd', 0.5)], { dtype: 'F32' }),
+    ),
     op('ThresholdedRelu', [within(-2, 0.2, 3)], [f('alpha', 0.5)], { dtype: 'F32' }),
     op('ThresholdedRelu', [within(0.7, 2, 3)], [f('alpha', 0.5)], { dtype: 'F32' }),
     op('Elu', [x(8)], [f('alpha', 0.75)]),
@@ -75,6 +78,8 @@ describe('broadcast operands, against central differences', () => {
     composed('a value used three times', [x(3)], (graph, [value]) =>
       graph.op('Add', [graph.op('Mul', [value!, value!]), graph.op('Exp', [value!])]),
     ),
+    op('Mod', [within(1, 1.3, 2, 3), within(0.7, 0.9, 3)], [intAttribute('fmod', 1)]),
+    op('Mod', [within(-1.3, -1, 3), within(0.7, 0.9, 2, 1)], [intAttribute('fmod', 1)]),
     op('Pow', [positive(2, 3), x(2, 3)]),
     op('Pow', [positive(2, 3), x(3)]),
     op('Pow', [positive(3), x(2, 1)]),

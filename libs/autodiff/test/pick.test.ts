@@ -1,7 +1,7 @@
 import { intAttribute, stringAttribute } from '@amalgam/onnx';
 import { describe, expect, it } from 'vitest';
 import { sliceIndices } from '../src/rules/pick.js';
-import { given, int, ints, op, shaped, x } from './support/cases.js';
+import { distinct, given, int, ints, op, shaped, x } from './support/cases.js';
 import { checkCase } from './support/check.js';
 
 const axis = (value: number) => intAttribute('axis', value);
@@ -31,6 +31,8 @@ describe('operators that pick elements, against central differences', () => {
     op('Gather', [x(4, 2), given(int(-2))], [], { mixed: true }),
     op('GatherElements', [x(3, 3), shaped(ints(0, 2, 1, 1, 1, -1), 2, 3)]),
     op('GatherElements', [x(2, 3), shaped(ints(0, 2, 0, 1), 2, 2)], [axis(-1)]),
+    op('TopK', [distinct(2, 4), ints(2)], [], { outputs: 2 }),
+    op('TopK', [distinct(4, 2), ints(3)], [axis(0), intAttribute('largest', 0)], { outputs: 2 }),
     op('GatherND', [x(3, 2, 2), shaped(ints(0, 1, 2, 0, 0, 1), 3, 2)]),
     op('GatherND', [x(2, 3, 2), shaped(ints(1, 2), 2, 1)], [intAttribute('batch_dims', 1)]),
     op('ScatterElements', [x(3, 3), shaped(ints(1, 0, 2, 0, 2, 1), 2, 3), x(2, 3)]),

@@ -1,6 +1,6 @@
 import { intAttribute, intsAttribute } from '@amalgam/onnx';
 import { describe, it } from 'vitest';
-import { composed, distinct, int, ints, op, positive, x } from './support/cases.js';
+import { composed, distinct, int, ints, op, positive, within, x } from './support/cases.js';
 import { checkCase } from './support/check.js';
 
 const axes = (...values: number[]) => intsAttribute('axes', values);
@@ -21,6 +21,8 @@ describe('reductions, against central differences', () => {
     op('ReduceMax', [distinct(2, 4)], [axes(-1), keep(0)], { opset: 17 }),
     op('ReduceMin', [distinct(3, 2), ints(0)], [keep(0)]),
     op('ReduceL1', [x(2, 3), ints(1)], [keep(0)], { dtype: 'F32' }),
+    op('ReduceProd', [x(2, 3), ints(1)], [keep(0)], { dtype: 'F32' }),
+    op('ReduceProd', [x(2, 3)], [axes(0)], { opset: 16, dtype: 'F32' }),
     op('ReduceL2', [x(2, 3), ints(-1)], [], { dtype: 'F32' }),
     op('ReduceL2', [x(2, 3)], [axes(0), keep(0)], { opset: 16, dtype: 'F32' }),
     op('ReduceSumSquare', [x(2, 3), ints(1)]),
@@ -29,6 +31,14 @@ describe('reductions, against central differences', () => {
     op('CumSum', [x(2, 4), int(1)]),
     op('CumSum', [x(2, 4), int(-1)], [intAttribute('reverse', 1)]),
     op('CumSum', [x(3, 2), int(0)], [intAttribute('exclusive', 1)]),
+    ...[1, 2].map((zeros) =>
+      composed(
+        `a product with zeros: ${zeros}`,
+        [x(2, 3), within(0, 0, 2, zeros)],
+        (graph, parts) => graph.op('ReduceProd', [graph.op('Concat', parts, [intAttribute('axis', 1)])], [axes(1)]),
+        { opset: 17, dtype: 'F32' },
+      ),
+    ),
     composed(
       'a norm as CLIP has it',
       [x(2, 4), ints(-1)],

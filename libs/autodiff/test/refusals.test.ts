@@ -1,7 +1,7 @@
 import { type AmalgamError, isAmalgamError } from '@amalgam/contracts';
-import { intAttribute, intsAttribute, stringAttribute } from '@amalgam/onnx';
+import { type AttributeProto, intAttribute, intsAttribute, stringAttribute } from '@amalgam/onnx';
 import { describe, expect, it } from 'vitest';
-import { gradients } from '../src/index.js';
+import { type Dim, gradients } from '../src/index.js';
 import { Small } from './support/small.js';
 
 /** Differentiates the sum of what `build` makes from x, and returns the error. */
@@ -174,6 +174,36 @@ describe('what cannot be differentiated is refused, naming operator, node, opset
       { portable: true },
     );
     expectRefusal(error, 'Conv', 18, 'ConvTranspose over three axes is missing in an execution provider');
+  });
+
+  const resize = (dims: readonly Dim[], inputs: (small: Small) => string[], attributes: AttributeProto[] = []) =>
+    refusal((s) => s.node('Resize', [s.node('Exp', ['x'], [1, 1, 2, 3])[0]!, '', ...inputs(s)], dims, attributes)[0]!);
+
+  it('Resize by computed scales', () => {
+    const error = resize([1, 1, 'H', 'W'], (s) => [s.input('scales', [4])]);
+    expectRefusal(error, 'Resize', 18, 'its scales are computed; they must be constant');
+  });
+
+  it('Resize to a size that is not fixed', () => {
+    const error = resize([1, 1, 'H', 3], (s) => ['', s.input('sizes', [4], 'I64')]);
+    expectRefusal(error, 'Resize', 18, 'axis 2 has no fixed size');
+  });
+
+  it('Resize that moves entries and keeps the size', () => {
+    const error = resize([1, 1, 2, 3], (s) => [s.floats('scales', [4], 1, 1, 1.25, 1)]);
+    expectRefusal(error, 'Resize', 18, 'axis 2 is scaled by 1.25 and keeps its size');
+  });
+
+  it('Resize of a region', () => {
+    const region = stringAttribute('coordinate_transformation_mode', 'tf_crop_and_resize');
+    const error = resize([1, 1, 4, 3], (s) => [s.floats('scales', [4], 1, 1, 2, 1)], [region]);
+    expectRefusal(error, 'Resize', 18, 'coordinate transformation "tf_crop_and_resize"');
+  });
+
+  it('Resize that keeps the ratio of the sides', () => {
+    const ratio = stringAttribute('keep_aspect_ratio_policy', 'not_larger');
+    const error = resize([1, 1, 4, 6], (s) => ['', s.ints('sizes', 1, 1, 4, 6)], [ratio]);
+    expectRefusal(error, 'Resize', 18, 'keep_aspect_ratio_policy "not_larger"');
   });
 
   it('MaxPool that counts columns first', () => {

@@ -11,6 +11,11 @@ export const ARITHMETIC: Rules = {
     () => b.unbroadcast(b.div(dy, q), p),
     () => b.neg(b.unbroadcast(b.mul(b.div(dy, q), y), q)),
   ],
+  // y = p - n q for a whole n.
+  Mod: ({ b, dy, x: [p, q], y: [y] }) => [
+    () => b.unbroadcast(dy, p),
+    () => b.unbroadcast(b.mul(dy, b.div(b.sub(y, p), q)), q),
+  ],
   Pow: (call) => [() => powBase(call), () => powExponent(call)],
 
   Sum: ({ b, dy, node }) => node.input.map((input) => () => b.unbroadcast(dy, input)),

@@ -47,6 +47,10 @@ export const ELEMENTWISE: Rules = {
   Relu: of((b, dy, x) => positive(b, x, dy, 0)),
   LeakyRelu: of((b, dy, x, _, { node }) => positive(b, x, dy, b.mul(dy, getFloat(node, 'alpha', 0.01)))),
   ThresholdedRelu: of((b, dy, x, _, { node }) => b.where(b.compare('Greater', x, getFloat(node, 'alpha', 1)), dy, 0)),
+  // 0 around 0; elsewhere moved by a constant.
+  Shrink: of((b, dy, x, _, { node }) =>
+    b.where(b.compare('Greater', b.unary('Abs', x), getFloat(node, 'lambd', 0.5)), dy, 0),
+  ),
   // Below 0: alpha (eˣ - 1).
   Elu: of((b, dy, x, y, { node }) => positive(b, x, dy, b.mul(dy, b.add(y, getFloat(node, 'alpha', 1))))),
   // Below 0: gamma alpha (eˣ - 1); above: gamma x.

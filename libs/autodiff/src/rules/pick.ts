@@ -15,6 +15,15 @@ export const PICK: Rules = {
         stringAttribute('reduction', 'add'),
       ]),
   ],
+  // The operator itself tells where the largest were.
+  TopK: ({ b, dy, node, x: [x] }) => [
+    () => {
+      const indices = b.extraOutput(node, 1, { dtype: 'I64', dims: b.dims(dy) });
+      return b.op('ScatterElements', [b.zeros(b.dims(x), x), indices, dy], b.type(x), [
+        intAttribute('axis', getInt(node, 'axis', -1)),
+      ]);
+    },
+  ],
   GatherND: ({ b, dy, node, x: [x, indices] }) => [
     () => {
       const batch = getInt(node, 'batch_dims', 0);

@@ -41,12 +41,22 @@ const extreme = over(({ b, x: [x], kept, dkept, axes }) => {
   return b.mul(mask, b.div(dkept, b.sum(mask, axes)));
 });
 
+/** Every element has the product of the others: y / x, or, where x is the only 0, the product without it. */
+function product({ b, x: [x], kept, dkept, axes }: Reduced): string {
+  const none = b.compare('Equal', x, 0);
+  const filled = b.where(none, b.scalar(1, x), x);
+  const zeros = b.sum(b.cast(none, b.dtype(x)), axes);
+  const alone = b.where(b.compare('Equal', zeros, 1), b.reduce('ReduceProd', filled, axes), 0);
+  return b.mul(dkept, b.where(none, alone, b.div(kept, filled)));
+}
+
 export const REDUCTION: Rules = {
   ReduceSum: over(({ b, x: [x], dkept }) => b.expand(dkept, b.dims(x))),
   ReduceMean: over(({ b, x: [x], dkept, axes }) => b.expand(b.div(dkept, b.count(x, axes)), b.dims(x))),
   ReduceMax: extreme,
   ReduceMin: extreme,
   ReduceL1: over((call) => call.b.mul(sign(call, call.x[0]), call.dkept)),
+  ReduceProd: over(product),
   // y = √Σx²: x dy / y, and 0 where all are 0.
   ReduceL2: over(({ b, x: [x], kept, dkept }) =>
     b.mul(x, b.where(b.compare('Equal', kept, 0), b.scalar(0, x), b.div(dkept, kept))),
