@@ -17,6 +17,7 @@ import type {
   QueueStatus,
   Recipe,
   Report,
+  Session,
   TensorInfo,
 } from '@amalgam/contracts';
 import { type DownloadOptions, downloadBytes, downloadFile } from './download.js';
@@ -37,6 +38,12 @@ export interface MergeQuery {
   metadata?: Record<string, string>;
   created_after?: string;
   created_before?: string;
+}
+
+export interface PageQuery {
+  /** Items of the page, at most 100; default 20. */
+  limit?: number;
+  after?: string;
 }
 
 export interface WaitOptions {
@@ -93,6 +100,9 @@ export function createClient(options: ClientOptions) {
     plan: (recipe: Recipe, more?: Abortable) => post<Plan>('/v1/merges/plan', { recipe }, more),
     get: (id: string, more?: Abortable) => get<Merge>(`/v1/merges/${id}`, more),
     list: (query?: MergeQuery) => pages<Merge>('/v1/merges', query),
+    /** One page, for whoever shows pages; `next_cursor` is the next one's `after`. */
+    page: (query: MergeQuery & PageQuery = {}, more?: Abortable) =>
+      get<List<Merge>>('/v1/merges', { ...more, query: query as Query }),
     cancel: (id: string, more?: Abortable) => post<Merge>(`/v1/merges/${id}/cancel`, undefined, more),
     retry: (id: string, more?: Abortable) => post<Merge>(`/v1/merges/${id}/retry`, undefined, more),
     report: (id: string, more?: Abortable) => get<Report>(`/v1/merges/${id}/report`, more),
@@ -127,6 +137,12 @@ export function createClient(options: ClientOptions) {
       create: (body: CreateApiKey, more?: Abortable) => post<ApiKey>('/v1/keys', body, more),
       list: (more?: Abortable) => get<List<ApiKey>>('/v1/keys', more).then(({ data }) => data),
       revoke: (id: string, more?: Abortable) => remove(`/v1/keys/${id}`, more),
+    },
+    /** For browsers, which keep the session in a cookie that scripts cannot read. */
+    session: {
+      create: (key: string, more?: Abortable) => post<Session>('/v1/session', { key }, more),
+      get: (more?: Abortable) => get<Session>('/v1/session', more),
+      end: (more?: Abortable) => remove('/v1/session', more),
     },
     queue: (more?: Abortable) => get<QueueStatus>('/v1/queue', more),
   };

@@ -4,6 +4,7 @@ export {
   createClient,
   type Download,
   type MergeQuery,
+  type PageQuery,
   type WaitOptions,
 } from './client.js';
 export type { DownloadOptions } from './download.js';

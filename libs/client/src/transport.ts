@@ -50,7 +50,8 @@ export class Transport {
     this.#base = options.baseUrl.replace(/\/+$/, '');
     this.#key = options.apiKey;
     this.#retries = options.retries ?? 4;
-    this.#fetch = options.fetch ?? fetch;
+    // Browsers refuse to have their fetch called as a method of something else.
+    this.#fetch = options.fetch ?? ((input, init) => fetch(input, init));
   }
 
   /** The JSON of a good answer. @throws ApiError what the service says; AmalgamError `unavailable` when it does not answer */
@@ -63,7 +64,7 @@ export class Transport {
   async send(method: string, path: string, options: RequestOptions = {}): Promise<Response> {
     const headers: Record<string, string> = { accept: 'application/json', ...options.headers };
     if (this.#key !== undefined) headers['authorization'] = `Bearer ${this.#key}`;
-    if (method === 'POST') headers['idempotency-key'] ??= crypto.randomUUID();
+    if (method === 'POST') headers['idempotency-key'] ??= randomKey();
     if (options.body !== undefined) headers['content-type'] = 'application/json';
     return this.retrying(options.signal, () =>
       this.#fetch(this.#base + path + toQuery(options.query), {
@@ -112,6 +113,11 @@ export class Transport {
       await pause(wait, signal);
     }
   }
+}
+
+/** 128 random bits; crypto.randomUUID is missing on pages that came over plain HTTP. */
+function randomKey(): string {
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
 function toQuery(query: Query | undefined): string {

@@ -38,6 +38,24 @@ export const CreateApiKey = Type.Object(
 );
 export type CreateApiKey = Static<typeof CreateApiKey>;
 
+/** Who a request speaks for: what its key may do, and until when its sign-in lasts. */
+export const Session = Type.Object(
+  {
+    object: Type.Literal('session'),
+    key_id: Type.String({ pattern: ID_PATTERNS.apiKey }),
+    scopes: Type.Array(Type.Enum([...SCOPES])),
+    expires_at: Type.Union([Time, Type.Null()], { description: 'Null for a request that sent its key itself' }),
+  },
+  { title: 'Session' },
+);
+export type Session = Static<typeof Session>;
+
+export const CreateSession = Type.Object(
+  { key: Type.String({ minLength: 1, maxLength: 512, description: 'An API key: amk_…' }) },
+  { additionalProperties: false, title: 'CreateSession' },
+);
+export type CreateSession = Static<typeof CreateSession>;
+
 export const LaneStatus = Type.Object({
   lane: Type.Enum([...LANES]),
   waiting: Count,
