@@ -12,7 +12,7 @@ import {
   numbersOf,
   type TensorProto,
 } from '@amalgam/onnx';
-import { isStatic, range } from './types.js';
+import { isStatic, normalAxis, range, sliceIndices } from './types.js';
 import type { Values } from './values.js';
 
 /** Longer lists are data, not settings. */
@@ -24,8 +24,8 @@ const READABLE = new Set(['F32', 'F64', 'I64', 'I32', 'I16', 'I8', 'U64', 'U32',
 
 /**
  * The elements of a value that is the same in every run: constants, and what exporters compute from them and from
- * static shapes by way of Shape, Gather, Slice, Concat and arithmetic on at most one axis. Null when it is not,
- * or not seen to be.
+ * static shapes by way of Shape, Gather, Concat and arithmetic on at most one axis, and what they cut and turn of
+ * several. Null when it is not, or not seen to be.
  */
 export function fixedNumbers(values: Values, value: string): number[] | null {
   const numbers = evaluated(values, value, 0);
@@ -40,11 +40,17 @@ function evaluated(values: Values, value: string, depth: number): number[] | nul
   const node = graph.producer(value);
   if (node === undefined || domainOf(node) !== '' || depth > DEEPEST) return null;
   const evaluate = EVALUATORS[node.opType ?? ''];
-  const rank = values.known(value)?.dims.length ?? 1;
-  if (evaluate === undefined || (rank > 1 && node.opType !== 'Constant')) return null;
+  if (evaluate === undefined || (rankOf(values, value) > 1 && !OF_ANY_RANK.has(node.opType ?? ''))) return null;
   const result = evaluate(node, (index) => evaluated(values, node.input[index] ?? '', depth + 1), values);
   return result !== null && result.length <= LONGEST ? result : null;
 }
+
+function rankOf(values: Values, value: string): number {
+  return values.known(value)?.dims.length ?? 1;
+}
+
+/** The others are only followed for scalars and lists. */
+const OF_ANY_RANK = new Set(['Constant', 'Identity', 'Squeeze', 'Unsqueeze', 'Reshape', 'Cast', 'Slice', 'Transpose']);
 
 type Evaluate = (node: NodeProto, input: (index: number) => number[] | null, values: Values) => number[] | null;
 
@@ -75,18 +81,39 @@ const EVALUATORS: Readonly<Record<string, Evaluate>> = {
   },
   Size: (node, _, values) => {
     const dims = values.known(node.input[0] ?? '')?.dims;
-    return dims !== undefined && isStatic(dims) ? [dims.reduce((total, dim) => total * dim, 1)] : null;
+    return dims !== undefined && isStatic(dims) ? [size(dims)] : null;
   },
-  Gather: (_, input) => {
-    const list = input(0);
+  Gather: (node, input, values) => {
+    const list = rankOf(values, node.input[0] ?? '') > 1 ? null : input(0);
     const picked = input(1)?.map((index) => (Number.isNaN(index) ? undefined : list?.at(index)));
     return list === null || picked === undefined || picked.includes(undefined) ? null : (picked as number[]);
   },
-  Slice: (node, input) => {
+  Slice: (node, input, values) => {
+    const dims = dimsOf(values, node.input[0] ?? '', input(0));
     const [list, start, end] = [input(0), input(1), input(2)];
-    const step = (node.input[4] ?? '') === '' ? [1] : input(4);
-    if (list === null || start?.length !== 1 || end?.length !== 1 || step?.[0] !== 1) return null;
-    return Number.isNaN(start[0]! + end[0]!) ? null : list.slice(start[0], end[0]);
+    const given = (index: number, otherwise: number) => ((node.input[index] ?? '') === '' ? [otherwise] : input(index));
+    const [axes, step] = [given(3, 0), given(4, 1)];
+    if (list === null || dims === null || start?.length !== 1 || end?.length !== 1 || !axes || !step) return null;
+    const numbers = start[0]! + end[0]! + axes[0]! + step[0]!;
+    if (Number.isNaN(numbers)) return null;
+    const axis = normalAxis(axes[0]!, dims.length);
+    const picked = sliceIndices(dims[axis]!, start[0]!, end[0]!, step[0]!);
+    const inner = size(dims.slice(axis + 1));
+    return range(0, size(dims.slice(0, axis))).flatMap((outer) =>
+      picked.flatMap((place) => {
+        const from = (outer * dims[axis]! + place) * inner;
+        return list.slice(from, from + inner);
+      }),
+    );
+  },
+  // Of matrices, which is how padding is turned round.
+  Transpose: (node, input, values) => {
+    const list = input(0);
+    const dims = dimsOf(values, node.input[0] ?? '', list);
+    const perm = getInts(node, 'perm', [1, 0]);
+    if (list === null || dims?.length !== 2 || perm[0] !== 1) return null;
+    const [rows, columns] = [dims[0]!, dims[1]!];
+    return range(0, columns).flatMap((column) => range(0, rows).map((row) => list[row * columns + column]!));
   },
   Concat: (node, input) => {
     const parts = node.input.map((_, i) => input(i));
@@ -115,6 +142,18 @@ const EVALUATORS: Readonly<Record<string, Evaluate>> = {
   },
 };
 
+function size(dims: readonly number[]): number {
+  return dims.reduce((total, dim) => total * dim, 1);
+}
+
+/** The shape of a value whose elements are known; of a list, from those. */
+function dimsOf(values: Values, value: string, elements: readonly number[] | null): readonly number[] | null {
+  if (elements === null) return null;
+  if (rankOf(values, value) <= 1) return [elements.length];
+  const dims = values.known(value)?.dims ?? [];
+  return isStatic(dims) && size(dims) === elements.length ? dims : null;
+}
+
 function pairwise(apply: (a: number, b: number) => number): Evaluate {
   return (_, input) => {
     const [a, b] = [input(0), input(1)];
@@ -126,7 +165,7 @@ function pairwise(apply: (a: number, b: number) => number): Evaluate {
 }
 
 function numbersOfTensor(tensor: TensorProto): number[] | null {
-  const elements = tensor.dims.reduce((total, dim) => total * dim, 1);
+  const elements = size(tensor.dims);
   const dtype = isStringTensor(tensor) ? undefined : dtypeOfCode(tensor.dataType);
   if (elements > LONGEST || dtype === undefined || !READABLE.has(dtype) || isExternal(tensor)) return null;
   return numbersOf(tensor);

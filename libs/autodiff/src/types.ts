@@ -82,3 +82,13 @@ export function normalAxis(axis: number, rank: number): number {
 export function range(start: number, end: number): number[] {
   return Array.from({ length: Math.max(0, end - start) }, (_, i) => start + i);
 }
+
+/** The places `start`, `start + step`, … of an axis that Slice picks; bounds beyond the axis are moved to it. */
+export function sliceIndices(size: number, start: number, end: number, step: number): number[] {
+  const clamp = (value: number, low: number, high: number) => Math.min(high, Math.max(low, value));
+  const from = start < 0 ? start + size : start;
+  const to = end < 0 ? end + size : end;
+  const [first, last] =
+    step > 0 ? [clamp(from, 0, size), clamp(to, 0, size)] : [clamp(from, 0, size - 1), clamp(to, -1, size - 1)];
+  return range(0, Math.ceil((last - first) / step)).map((i) => first + i * step);
+}

@@ -153,10 +153,13 @@ describe('fixedNumbers', () => {
   const int64 = (name: string, ...values: number[]) => small.ints(name, ...values);
   small.input('x', ['N', 3, 4]);
   const [shape] = small.node('Shape', ['x'], [3], [], { type: 'int64' });
-  const node = (opType: string, inputs: string[], rank = 1) =>
-    small.node(opType, inputs, rank === 1 ? [1] : [], [], { type: 'int64' })[0]!;
+  const node = (opType: string, inputs: string[], dims = [1]) =>
+    small.node(opType, inputs, dims, [], { type: 'int64' })[0]!;
   const index = small.graph.setInitializer(tensorOf('index', 'I64', [], [1]));
-  const second = node('Gather', [shape!, index], 0);
+  const second = node('Gather', [shape!, index], []);
+  const pairs = node('Reshape', [int64('pads', 1, 2, 3, 4, 5, 6), int64('pair', -1, 2)], [3, 2]);
+  const backwards = [int64('last', -1), int64('before', -(2 ** 40)), int64('rows', 0), 'last'];
+  const reversed = node('Slice', [pairs, ...backwards], [3, 2]);
   const values = {
     second,
     first: node('Gather', [shape!, int64('zero', 0)]),
@@ -165,6 +168,10 @@ describe('fixedNumbers', () => {
     half: node('Div', [node('Add', [second, int64('four', 4)]), int64('two', 2)]),
     counted: node('Range', ['zero', second, 'one']),
     given: small.input('given', [1], 'I64'),
+    // Padding from the last axis to the first, ends beside starts, as PyTorch's older exporter turns it round.
+    turned: node('Reshape', [node('Transpose', [reversed], [2, 3])]),
+    column: node('Slice', [reversed, 'one', int64('end2', 2), 'one'], [3, 1]),
+    row: node('Gather', [reversed, index], [2]),
   };
   const b = new Builder(small.graph, small.shapes);
 
@@ -176,6 +183,9 @@ describe('fixedNumbers', () => {
     ['half', [3]],
     ['counted', [0, 1, 2]],
     ['given', null],
+    ['turned', [5, 3, 1, 6, 4, 2]],
+    ['column', [6, 4, 2]],
+    ['row', null],
   ])('%s: %j', (name, expected) => {
     expect(fixedNumbers(b, values[name])).toEqual(expected);
   });

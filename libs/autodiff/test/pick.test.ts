@@ -1,6 +1,6 @@
 import { intAttribute, stringAttribute } from '@amalgam/onnx';
 import { describe, expect, it } from 'vitest';
-import { sliceIndices } from '../src/rules/pick.js';
+import { sliceIndices } from '../src/types.js';
 import { distinct, given, int, ints, op, shaped, x } from './support/cases.js';
 import { checkCase } from './support/check.js';
 

@@ -2,7 +2,7 @@ import { quote } from '@amalgam/contracts';
 import { getInt, getString, intAttribute, stringAttribute } from '@amalgam/onnx';
 import { fixedNumbers } from '../fixed.js';
 import type { Call, Gradient, Rule, Rules } from '../rule.js';
-import { normalAxis, product, range } from '../types.js';
+import { normalAxis, product, range, sliceIndices } from '../types.js';
 
 /** Operators that take elements out of a tensor, or put them into one. */
 export const PICK: Rules = {
@@ -39,16 +39,6 @@ export const PICK: Rules = {
   ScatterElements: scatter('GatherElements', ['axis']),
   ScatterND: scatter('GatherND', []),
 };
-
-/** The places `start`, `start + step`, … of an axis that Slice picks; bounds beyond the axis are moved to it. */
-export function sliceIndices(size: number, start: number, end: number, step: number): number[] {
-  const clamp = (value: number, low: number, high: number) => Math.min(high, Math.max(low, value));
-  const from = start < 0 ? start + size : start;
-  const to = end < 0 ? end + size : end;
-  const [first, last] =
-    step > 0 ? [clamp(from, 0, size), clamp(to, 0, size)] : [clamp(from, 0, size - 1), clamp(to, -1, size - 1)];
-  return range(0, Math.ceil((last - first) / step)).map((i) => first + i * step);
-}
 
 function slice(call: Call): string {
   const { b, dy, node, x } = call;
