@@ -6,6 +6,7 @@ import type { Lease } from '../lease.js';
 import type { Merged } from './merging.js';
 import type { Planned } from './planning.js';
 import type { ProgressReporter } from './progress.js';
+import { whileUnchanged } from './unchanged.js';
 
 /** Evaluates the result, as it lies in the store, on the recipe's tasks; null where there are none. */
 export async function evaluateStage(
@@ -28,19 +29,18 @@ export async function evaluateStage(
       const { path } = plan.files[file]!;
       if (!files.has(path)) files.set(path, await cache.acquire(stored, path, { signal }));
     }
-    return await evaluateMerge(plan, {
-      tasks: tasks.jobs,
-      pathOf: local.pathOf,
-      resultPathOf: (path) => files.get(path)!.path,
-      provider: device.provider,
-      threads: config.worker.tuningThreads,
-      signal,
-      onEvaluated: () => progress.report(total, total),
-      onNote: (text, fields) => log.info(fields, text),
-    });
-  } catch (error) {
-    signal.throwIfAborted();
-    throw error;
+    return await whileUnchanged(context, planned, lease, () =>
+      evaluateMerge(plan, {
+        tasks: tasks.jobs,
+        pathOf: local.pathOf,
+        resultPathOf: (path) => files.get(path)!.path,
+        provider: device.provider,
+        threads: config.worker.tuningThreads,
+        signal,
+        onEvaluated: () => progress.report(total, total),
+        onNote: (text, fields) => log.info(fields, text),
+      }),
+    );
   } finally {
     for (const file of files.values()) await file.release();
   }

@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isAmalgamError } from '@amalgam/contracts';
 import { type TunedMerge, type TuningState, tuneMerge } from '@amalgam/tuning';
 import type { WorkerContext } from '../context.js';
 import type { Lease } from '../lease.js';
@@ -9,6 +8,7 @@ import { canonical } from './plan-digest.js';
 import type { Planned } from './planning.js';
 import type { ProgressReporter } from './progress.js';
 import { StateKeeper } from './tuning-state.js';
+import { whileUnchanged } from './unchanged.js';
 
 /**
  * Learns the coefficients of methods that do so, on this worker's device; null for the others. The state goes to the
@@ -35,30 +35,25 @@ export async function tuneStage(
   const workDir = join(folder, 'tuning');
   await mkdir(workDir, { recursive: true });
   try {
-    const tuned = await tuneMerge(plan, {
-      tasks: tasks.jobs,
-      pathOf: local.pathOf,
-      workDir,
-      provider: device.provider,
-      threads: config.worker.tuningThreads,
-      resume,
-      signal,
-      // Of the task vectors, which are read and written before the first step.
-      onProgress: (done, all) => progress.report(done, all),
-      onStep: (step, losses) => {
-        const loss = losses.reduce((sum, value) => sum + value, 0);
-        progress.report(0, total, { step, steps, loss, losses });
-      },
-      onState: (state: TuningState) => keeper.save(state),
-      onNote: (text, fields) => log.info(fields, text),
-    });
-    await tasks.verify();
-    return tuned;
-  } catch (error) {
-    signal.throwIfAborted();
-    // A file that was removed or replaced underneath shows itself in many ways; this is the one to tell the user.
-    if (!isAmalgamError(error) || error.code !== 'checkpoint_changed') await tasks.verify();
-    throw error;
+    return await whileUnchanged(context, planned, lease, () =>
+      tuneMerge(plan, {
+        tasks: tasks.jobs,
+        pathOf: local.pathOf,
+        workDir,
+        provider: device.provider,
+        threads: config.worker.tuningThreads,
+        resume,
+        signal,
+        // Of the task vectors, which are read and written before the first step.
+        onProgress: (done, all) => progress.report(done, all),
+        onStep: (step, losses) => {
+          const loss = losses.reduce((sum, value) => sum + value, 0);
+          progress.report(0, total, { step, steps, loss, losses });
+        },
+        onState: (state: TuningState) => keeper.save(state),
+        onNote: (text, fields) => log.info(fields, text),
+      }),
+    );
   } finally {
     await keeper.settle();
     await rm(workDir, { recursive: true, force: true });
