@@ -4,6 +4,7 @@ import { NORMALIZATIONS } from './lower/normalizations.js';
 import { REARRANGEMENTS } from './lower/rearrangements.js';
 import type { Lowerings, Rules } from './rule.js';
 import { ARITHMETIC } from './rules/arithmetic.js';
+import { COLUMNS } from './rules/columns.js';
 import { CONVOLUTION } from './rules/convolution.js';
 import { dropout } from './rules/dropout.js';
 import { EINSUM } from './rules/einsum.js';
@@ -31,6 +32,7 @@ export const RULES: Rules = {
   ...CONVOLUTION,
   ...POOLING,
   ...RESIZE,
+  ...COLUMNS,
   Dropout: dropout,
 };
 

@@ -1,6 +1,6 @@
 import { intAttribute, intsAttribute, stringAttribute } from '@amalgam/onnx';
 import { describe, it } from 'vitest';
-import { distinct, op, x } from './support/cases.js';
+import { batch, distinct, ints, op, x } from './support/cases.js';
 import { checkCase } from './support/check.js';
 
 const strides = (...values: number[]) => intsAttribute('strides', values);
@@ -58,5 +58,14 @@ describe('pooling, against central differences', () => {
     op('MaxPool', [distinct(1, 1, 6, 6)], [kernel(2, 2), dilations(2, 3), pads(1, 0, 0, 1)], F32),
     op('MaxPool', [distinct(1, 2, 5, 5)], [kernel(2, 2), strides(2, 2), intAttribute('ceil_mode', 1)], F32),
     op('MaxPool', [distinct(1, 1, 5, 5)], [kernel(3, 3), strides(2, 2), auto('SAME_LOWER')], F32),
+  ])('$name', checkCase);
+});
+
+describe('Col2Im, against central differences', () => {
+  it.each([
+    op('Col2Im', [x(2, 4, 4), ints(4, 4), ints(2, 2)], [strides(2, 2)], F32),
+    op('Col2Im', [x(1, 8, 9), ints(4, 4), ints(2, 2)], [], F32),
+    op('Col2Im', [x(1, 6, 16), ints(4, 5), ints(2, 3)], [dilations(2, 1), pads(1, 0, 1, 1)], F32),
+    op('Col2Im', [batch(x(2, 6, 4)), ints(8), ints(3)], [strides(2), pads(0, 1)], F32),
   ])('$name', checkCase);
 });

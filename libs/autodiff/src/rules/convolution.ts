@@ -72,7 +72,7 @@ export function conv(
   b: Builder,
   x: string,
   weight: string,
-  { kernel, strides, dilations, before, after }: Windows,
+  { kernel, strides, dilations, before, after }: Omit<Windows, 'input' | 'output'>,
   group: number,
   dims: readonly Dim[],
 ): string {

@@ -1,4 +1,5 @@
 import { getInt, getInts, intAttribute, stringAttribute } from '@amalgam/onnx';
+import type { Builder } from '../builder.js';
 import type { Call, Rules } from '../rule.js';
 import { type Dim, product, range } from '../types.js';
 import { type Windows, windowsOf } from '../windows.js';
@@ -91,16 +92,19 @@ function maxPoolByComparing(call: Call): string {
   const lowest = b.dtype(x[0]) === 'F16' ? -6e4 : -3e38;
   const framed = b.pad(b.reshape(x[0], wide!), [0, 0, ...windows.before], [0, 0, ...after], lowest);
   const none = windows.kernel.map(() => 0);
-  const oneHot = b.constant(
-    b.dtype(x[0]),
-    [size, 1, ...windows.kernel],
-    range(0, size * size).map((i) => (i % (size + 1) === 0 ? 1 : 0)),
-  );
+  const oneHot = oneHotKernels(b, windows.kernel, x[0]);
   const spread = [images, size, ...windows.output];
   const elements = conv(b, framed, oneHot, { ...windows, before: none, after: none }, 1, spread);
   const mask = b.cast(b.compare('Equal', elements, b.reshape(y[0], narrow!)), b.dtype(dy));
   const shared = b.mul(mask, b.div(b.reshape(dy, narrow!), b.sum(mask, [1])));
   return b.reshape(convTranspose(call, shared, oneHot, windows, 1, wide!), b.dims(x[0]));
+}
+
+/** For each place of a window a kernel that picks its element: [places, 1, …]. */
+export function oneHotKernels(b: Builder, kernel: readonly number[], like: string): string {
+  const size = product(kernel) as number;
+  const ones = range(0, size * size).map((i) => (i % (size + 1) === 0 ? 1 : 0));
+  return b.constant(b.dtype(like), [size, 1, ...kernel], ones);
 }
 
 function beyond({ input, output, kernel, strides, dilations, before }: Windows, i: number): number {
