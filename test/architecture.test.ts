@@ -21,7 +21,9 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   engine: ['contracts', 'tensors', 'kernels', 'methods'],
   tuning: ['contracts', 'tensors', 'onnx', 'autodiff', 'kernels', 'methods', 'engine'],
   runtime: libraries().filter((name) => name !== 'client' && name !== 'runtime'),
-  api: libraries(),
+  dashboard: ['contracts', 'client'],
+  // It serves what the dashboard is built into.
+  api: [...libraries(), 'dashboard'],
   worker: libraries(),
   // It starts these two as programs of their own.
   cli: [...libraries(), 'api', 'worker'],

@@ -11,6 +11,7 @@ import problems, { sendProblem } from './plugins/problems.js';
 import requests, { requestId } from './plugins/requests.js';
 import { assetRoutes } from './routes/assets.js';
 import { checkpointRoutes } from './routes/checkpoints.js';
+import { dashboardRoutes } from './routes/dashboard.js';
 import { healthRoutes } from './routes/health.js';
 import { keyRoutes } from './routes/keys.js';
 import { mergeEventRoutes } from './routes/merge-events.js';
@@ -19,8 +20,10 @@ import { mergeRoutes } from './routes/merges.js';
 import { methodRoutes } from './routes/methods.js';
 import { objectRoutes } from './routes/objects.js';
 import { queueRoutes } from './routes/queue.js';
+import { sessionRoutes, signInRoutes } from './routes/session.js';
 import { EventHub } from './services/event-hub.js';
 import { InFlight } from './services/in-flight.js';
+import { Sessions } from './services/session.js';
 import { compileValidator, parseQuery } from './services/validation.js';
 import type { Api, Timing } from './types.js';
 
@@ -30,6 +33,8 @@ export interface AppOptions {
   log: Logger;
   metrics?: Metrics;
   timing?: Partial<Timing>;
+  /** Folder of the built dashboard; default: that of its package. */
+  dashboard?: string;
 }
 
 /** No byte in either direction for so long ends a connection; streams send heartbeats. */
@@ -61,6 +66,7 @@ export async function buildApp(options: AppOptions): Promise<Api> {
   app.decorate('timing', { ...TIMING, ...options.timing });
   app.decorate('eventHub', new EventHub(parts.database));
   app.decorate('inFlight', new InFlight());
+  app.decorate('sessions', new Sessions(config.secretKey));
   app.decorateRequest('caller', null).decorateRequest('idempotency', null);
   app.addHook('preClose', () => app.eventHub.close());
 
@@ -80,7 +86,9 @@ export async function buildApp(options: AppOptions): Promise<Api> {
   await app.register(openapi);
 
   await app.register(healthRoutes, { metrics });
+  await app.register(dashboardRoutes, { folder: options.dashboard });
   await app.register(objectRoutes, { prefix: '/v1' });
+  await app.register(signInRoutes, { prefix: '/v1' });
   await app.register(
     async (v1: Api) => {
       await v1.register(auth);
@@ -96,6 +104,7 @@ export async function buildApp(options: AppOptions): Promise<Api> {
       await v1.register(methodRoutes);
       await v1.register(keyRoutes);
       await v1.register(queueRoutes);
+      await v1.register(sessionRoutes);
     },
     { prefix: '/v1' },
   );

@@ -9,6 +9,7 @@ import type {
 } from 'fastify';
 import type { EventHub } from './services/event-hub.js';
 import type { InFlight } from './services/in-flight.js';
+import type { Sessions } from './services/session.js';
 
 /** The application: its schemas are TypeBox's, so bodies, queries and answers have their types. */
 export type Api = FastifyInstance<
@@ -24,6 +25,8 @@ export interface Caller {
   projectId: string;
   keyId: string;
   scopes: readonly string[];
+  /** When its sign-in ends; null for a request that sent its key itself. */
+  sessionEnds: Date | null;
 }
 
 /** An Idempotency-Key that this request holds. */
@@ -50,6 +53,7 @@ declare module 'fastify' {
     parts: Parts;
     eventHub: EventHub;
     inFlight: InFlight;
+    sessions: Sessions;
     timing: Timing;
   }
   interface FastifyRequest {

@@ -1,21 +1,34 @@
 import { AmalgamError } from '@amalgam/contracts';
 import type { FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
+import { assertSameOrigin } from '../services/same-origin.js';
+import { readSessionCookie } from '../services/session.js';
 import type { Api, Caller } from '../types.js';
 
 const READING = new Set(['GET', 'HEAD', 'OPTIONS']);
 
-/** Asks for an API key on every route of its scope. */
+/** Asks for an API key, or for a browser's session with one, on every route of its scope. */
 async function auth(app: Api): Promise<void> {
   app.addHook('onRequest', async (request) => {
-    const token = /^Bearer +(\S+) *$/i.exec(request.headers.authorization ?? '')?.[1];
-    if (token === undefined) {
-      throw new AmalgamError('unauthorized', 'send an API key: Authorization: Bearer amk_…');
-    }
+    const { token, sessionEnds } = credentials(app, request);
     const { id, projectId, scopes } = await app.parts.database.apiKeys.authenticate(token);
-    request.caller = { projectId, keyId: id, scopes };
+    request.caller = { projectId, keyId: id, scopes, sessionEnds };
     assertScope(request, request.routeOptions.config.scope ?? (READING.has(request.method) ? 'read' : 'write'));
   });
+}
+
+/** A key that is sent goes before a cookie, which browsers send unasked. */
+function credentials(app: Api, request: FastifyRequest): { token: string; sessionEnds: Date | null } {
+  const { authorization, cookie } = request.headers;
+  const token = /^Bearer +(\S+) *$/i.exec(authorization ?? '')?.[1];
+  if (token !== undefined) return { token, sessionEnds: null };
+  const sealed = authorization === undefined ? readSessionCookie(cookie) : undefined;
+  if (sealed === undefined) {
+    throw new AmalgamError('unauthorized', 'send an API key: Authorization: Bearer amk_…');
+  }
+  assertSameOrigin(request, app.config.publicUrl);
+  const session = app.sessions.open(sealed);
+  return { token: session.token, sessionEnds: session.expiresAt };
 }
 
 /** The caller of a route that asks for a key. */

@@ -25,6 +25,7 @@ async function openapi(app: Api): Promise<void> {
         { name: 'merges', description: 'Recipes being carried out' },
         { name: 'methods', description: 'How checkpoints can be merged' },
         { name: 'keys', description: 'API keys; these calls need a key with the scope *' },
+        { name: 'session', description: 'Signing in, for browsers: a cookie that stands for an API key' },
         { name: 'queue', description: 'Jobs and workers' },
         { name: 'objects', description: 'Signed links of the file store' },
         { name: 'health', description: 'For whoever runs the service' },

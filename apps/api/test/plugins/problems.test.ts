@@ -72,7 +72,7 @@ describe('problems', () => {
 
   it('tells an unknown path from a verb that a path does not take', async () => {
     expect(await world.call('GET', '/v1/nothing')).toMatchObject({ status: 404, body: { code: 'not_found' } });
-    expect(await world.call('GET', '/')).toMatchObject({ status: 404, body: { code: 'not_found' } });
+    expect(await world.call('GET', '/nothing')).toMatchObject({ status: 404, body: { code: 'not_found' } });
     const { status, body, headers } = await world.call<Problem>('PATCH', '/v1/merges/mrg_x');
     expect({ status, code: body.code }).toEqual({ status: 405, code: 'method_not_allowed' });
     expect(headers['allow']).toBe('GET, HEAD');

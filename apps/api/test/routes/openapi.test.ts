@@ -66,6 +66,9 @@ describe('the OpenAPI document', () => {
         'POST /v1/keys',
         'DELETE /v1/keys/{id}',
         'GET /v1/queue',
+        'GET /v1/session',
+        'POST /v1/session',
+        'DELETE /v1/session',
       ].sort(),
     );
   });

@@ -1,0 +1,111 @@
+import type { Session } from '@amalgam/contracts';
+import { useCallback, useEffect, useMemo, useState } from 'react';
+import { client, isSignedOut, type Trouble, toTrouble } from './api.js';
+import { MergePage } from './pages/merge.js';
+import { MergesPage } from './pages/merges.js';
+import { MethodPage } from './pages/method.js';
+import { MethodsPage } from './pages/methods.js';
+import { OverviewPage } from './pages/overview.js';
+import { SignInPage } from './pages/sign-in.js';
+import { Empty, Loading, TroubleNote } from './parts/notes.js';
+import { hrefOf, type Route, useRoute } from './router.js';
+import { SessionContext } from './session.js';
+
+const PLACES = [
+  ['Overview', ''],
+  ['Merges', 'merges'],
+  ['Methods', 'methods'],
+] as const;
+
+export function App() {
+  const [session, setSession] = useState<Session | null | undefined>(undefined);
+  const [trouble, setTrouble] = useState<Trouble | null>(null);
+  const onSignedOut = useCallback(() => setSession(null), []);
+
+  useEffect(() => {
+    client.session.get().then(setSession, (error: unknown) => {
+      if (isSignedOut(error)) setSession(null);
+      else setTrouble(toTrouble(error));
+    });
+  }, []);
+
+  const signedIn = useMemo(() => (session ? { session, onSignedOut } : null), [session, onSignedOut]);
+  if (trouble !== null) {
+    return (
+      <main className="page">
+        <TroubleNote trouble={trouble} />
+      </main>
+    );
+  }
+  if (session === undefined) {
+    return (
+      <main className="page">
+        <Loading />
+      </main>
+    );
+  }
+  if (signedIn === null) return <SignInPage onSignedIn={setSession} />;
+  return (
+    <SessionContext value={signedIn}>
+      <Frame />
+    </SessionContext>
+  );
+}
+
+function Frame() {
+  const route = useRoute();
+  const [place = ''] = route.path;
+  const signOut = async () => {
+    await client.session.end();
+    // Also forgets everything that was shown.
+    location.reload();
+  };
+  return (
+    <>
+      <button type="button" className="skip" onClick={() => document.getElementById('main')?.focus()}>
+        Skip to the content
+      </button>
+      <header className="top">
+        <a className="brand" href={hrefOf([])}>
+          Amalgam
+        </a>
+        <nav aria-label="Main">
+          {PLACES.map(([title, path]) => (
+            <a key={path} href={hrefOf(path === '' ? [] : [path])} aria-current={place === path ? 'page' : undefined}>
+              {title}
+            </a>
+          ))}
+        </nav>
+        <div className="top-end">
+          <a href="/docs/">API</a>
+          <button type="button" onClick={signOut}>
+            Sign out
+          </button>
+        </div>
+      </header>
+      <main className="page" id="main" tabIndex={-1}>
+        <Page route={route} />
+      </main>
+    </>
+  );
+}
+
+function Page({ route: { path, query } }: { route: Route }) {
+  const [place, id] = path;
+  useEffect(() => {
+    document.title = [...path.map((part) => part[0]?.toUpperCase() + part.slice(1)), 'Amalgam'].join(' · ');
+  }, [path]);
+  if (path.length > 2) return <Nowhere />;
+  if (place === undefined) return <OverviewPage />;
+  if (place === 'merges') return id === undefined ? <MergesPage query={query} /> : <MergePage key={id} id={id} />;
+  if (place === 'methods') return id === undefined ? <MethodsPage /> : <MethodPage key={id} name={id} />;
+  return <Nowhere />;
+}
+
+function Nowhere() {
+  return (
+    <Empty>
+      There is nothing here. <a href={hrefOf([])}>To the overview</a>
+    </Empty>
+  );
+}

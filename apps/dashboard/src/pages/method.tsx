@@ -1,0 +1,78 @@
+import type { Method } from '@amalgam/contracts';
+import { client } from '../api.js';
+import { Loading, TroubleNote } from '../parts/notes.js';
+import { Scroll, Section } from '../parts/section.js';
+import { hrefOf } from '../router.js';
+import { readParameters } from '../schema.js';
+import { useLive } from '../use-live.js';
+
+/** One method: formula, source, parameters and what to know about it. */
+export function MethodPage({ name }: { name: string }) {
+  const { data, trouble } = useLive(`method ${name}`, (signal) => client.methods.get(name, { signal }), 0);
+  if (data === undefined) return trouble === null ? <Loading /> : <TroubleNote trouble={trouble} />;
+  const { minimum, maximum } = data.models;
+  return (
+    <>
+      <p className="crumbs">
+        <a href={hrefOf(['methods'])}>Methods</a> /
+      </p>
+      <h1>{data.name}</h1>
+      <p>{data.summary}.</p>
+      <Section title="Formula" aside={<a href={hrefOf(['merges'], { method: name })}>its merges</a>}>
+        <p className="formula">{data.formula}</p>
+        <p className="dim">{data.source}</p>
+      </Section>
+      <Section title="What it takes">
+        <ul>
+          <li>{data.needs_base === 'required' ? 'A base' : 'A base, or none'}</li>
+          <li>{maximum === null ? `At least ${minimum} models` : `From ${minimum} to ${maximum} models`}</li>
+          <li>{data.needs_tasks ? 'Tasks, each with data: it learns from them' : 'Tasks only to be judged by'}</li>
+        </ul>
+      </Section>
+      <Parameters title="Parameters" schema={data.parameters} />
+      <Parameters title="Parameters of each model" schema={data.model_parameters} />
+      {data.notes.length === 0 ? null : (
+        <Section title="Notes">
+          <ul>
+            {data.notes.map((note) => (
+              <li key={note}>{note}</li>
+            ))}
+          </ul>
+        </Section>
+      )}
+    </>
+  );
+}
+
+function Parameters({ title, schema }: { title: string; schema: Method['parameters'] }) {
+  const parameters = readParameters(schema);
+  if (parameters.length === 0) return null;
+  return (
+    <Section title={title}>
+      <Scroll label={title}>
+        <table>
+          <thead>
+            <tr>
+              <th scope="col">Name</th>
+              <th scope="col">Values</th>
+              <th scope="col">Default</th>
+              <th scope="col">Meaning</th>
+            </tr>
+          </thead>
+          <tbody>
+            {parameters.map(({ name, values, fallback, description }) => (
+              <tr key={name}>
+                <th scope="row">
+                  <code>{name}</code>
+                </th>
+                <td>{values}</td>
+                <td>{fallback === null ? <span className="dim">none</span> : <code>{fallback}</code>}</td>
+                <td>{description}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </Scroll>
+    </Section>
+  );
+}

@@ -1,0 +1,228 @@
+import { type LaneStatus, type List, MERGE_STATES, type Merge, type WorkerStatus } from '@amalgam/contracts';
+import { client } from '../api.js';
+import { secondsBetween, showCount, showRelative, showSeconds } from '../format.js';
+import { MergeProgress } from '../parts/merge-progress.js';
+import { Empty, Loading, TroubleNote } from '../parts/notes.js';
+import { Scroll, Section } from '../parts/section.js';
+import { StateBadge } from '../parts/state-badge.js';
+import { Time, useNow } from '../parts/time.js';
+import { hrefOf } from '../router.js';
+import { useLive } from '../use-live.js';
+
+const EVERY_MS = 3000;
+const RECENT = 60;
+
+async function load(signal: AbortSignal) {
+  const [queue, recent, active, failed] = await Promise.all([
+    client.queue({ signal }),
+    client.merges.page({ limit: RECENT }, { signal }),
+    client.merges.page({ state: ['queued', 'running'], limit: 10 }, { signal }),
+    client.merges.page({ state: 'failed', limit: 5 }, { signal }),
+  ]);
+  return { queue, recent, active, failed: failed.data };
+}
+
+/** What the service is doing now, and what went wrong lately. */
+export function OverviewPage() {
+  const { data, trouble } = useLive('overview', load, EVERY_MS);
+  return (
+    <>
+      <h1>Overview</h1>
+      {trouble === null ? null : <TroubleNote trouble={trouble} />}
+      {data === undefined ? (
+        trouble === null && <Loading />
+      ) : (
+        <>
+          <Lanes lanes={data.queue.lanes} />
+          <div className="columns">
+            <Active active={data.active} />
+            <Recent recent={data.recent} />
+          </div>
+          <Workers workers={data.queue.workers} />
+          <Failures failed={data.failed} />
+        </>
+      )}
+    </>
+  );
+}
+
+const LANE_SUBJECTS = { cpu: 'streaming merges', gpu: 'tuning and evaluation', delivery: 'webhooks' };
+
+function Lanes({ lanes }: { lanes: LaneStatus[] }) {
+  return (
+    <Section title="Queue">
+      <div className="lanes">
+        {lanes.map(({ lane, waiting, delayed, active, workers, warning }) => (
+          <div key={lane} className="lane">
+            <h3>
+              {lane} <span className="dim">{LANE_SUBJECTS[lane]}</span>
+            </h3>
+            <dl className="facts">
+              <Fact name="waiting" value={waiting} />
+              <Fact name="running" value={active} />
+              <Fact name="delayed" value={delayed} />
+              <Fact name={workers === 1 ? 'worker' : 'workers'} value={workers} />
+            </dl>
+            {warning === undefined ? null : <p className="note warn">{warning}</p>}
+          </div>
+        ))}
+      </div>
+    </Section>
+  );
+}
+
+function Fact({ name, value }: { name: string; value: number }) {
+  return (
+    <div>
+      <dt>{name}</dt>
+      <dd>{value}</dd>
+    </div>
+  );
+}
+
+function Active({ active }: { active: List<Merge> }) {
+  const more = active.has_more ? <a href={hrefOf(['merges'], { state: 'running' })}>all</a> : null;
+  return (
+    <Section title="Under way" aside={more}>
+      {active.data.length === 0 ? (
+        <Empty>Nothing waits and nothing runs.</Empty>
+      ) : (
+        <ul className="plain">
+          {active.data.map((merge) => (
+            <li key={merge.id} className="line">
+              <MergeLink merge={merge} />
+              <span className="dim">{merge.method}</span>
+              <MergeProgress merge={merge} />
+            </li>
+          ))}
+        </ul>
+      )}
+    </Section>
+  );
+}
+
+/** One bar for each merge, the newest at the right; the longer it took the higher. */
+function Recent({ recent: { data, has_more } }: { recent: List<Merge> }) {
+  const now = useNow();
+  const merges = data.toReversed();
+  const seconds = merges.map((merge) => secondsBetween(merge.started_at, merge.finished_at, now) ?? 0);
+  const longest = Math.max(1e-3, ...seconds);
+  const counts = MERGE_STATES.map((state) => ({ state, count: data.filter((merge) => merge.state === state).length }));
+  return (
+    <Section title={has_more ? `The latest ${RECENT} merges` : 'Merges'} aside={<a href={hrefOf(['merges'])}>all</a>}>
+      {data.length === 0 ? (
+        <Empty>
+          No merge yet. <a href="/docs/">POST /v1/merges</a> makes one; <a href={hrefOf(['methods'])}>methods</a> says
+          how models can be merged.
+        </Empty>
+      ) : (
+        <>
+          <ul className="strip" aria-label="The latest merges, by time taken">
+            {merges.map((merge, i) => (
+              <li key={merge.id} className="strip-item">
+                <a
+                  className={`strip-bar ${merge.state}`}
+                  style={{ height: `${Math.max(8, 100 * Math.sqrt((seconds[i] ?? 0) / longest))}%` }}
+                  href={hrefOf(['merges', merge.id])}
+                  title={`${nameOf(merge)}: ${merge.state}, ${showSeconds(seconds[i] ?? 0)}, ${showRelative(Date.parse(merge.created_at), now)}`}
+                >
+                  <span className="unseen">
+                    {nameOf(merge)}: {merge.state}
+                  </span>
+                </a>
+              </li>
+            ))}
+          </ul>
+          <p className="counts">
+            {counts.map(({ state, count }) => (
+              <a key={state} href={hrefOf(['merges'], { state })}>
+                <StateBadge state={state} /> {count}
+              </a>
+            ))}
+          </p>
+        </>
+      )}
+    </Section>
+  );
+}
+
+function Workers({ workers }: { workers: WorkerStatus[] }) {
+  return (
+    <Section title="Workers">
+      {workers.length === 0 ? (
+        <Empty>
+          No worker has been heard of lately: nothing will be merged until one is started. <code>npm start</code> starts
+          one with the service.
+        </Empty>
+      ) : (
+        <Scroll label="Workers">
+          <table>
+            <thead>
+              <tr>
+                <th scope="col">Worker</th>
+                <th scope="col">Device</th>
+                <th scope="col">Lanes</th>
+                <th scope="col">Running</th>
+                <th scope="col">Started</th>
+                <th scope="col">Heard of</th>
+              </tr>
+            </thead>
+            <tbody>
+              {workers.map((worker) => (
+                <tr key={worker.id}>
+                  <th scope="row">
+                    <code>{worker.id}</code> <span className="dim">{worker.version}</span>
+                  </th>
+                  <td>{worker.device}</td>
+                  <td>{worker.lanes.join(', ')}</td>
+                  <td>{showCount(worker.running, 'job')}</td>
+                  <td>
+                    <Time at={worker.started_at} />
+                  </td>
+                  <td>
+                    <Time at={worker.heartbeat_at} />
+                  </td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </Scroll>
+      )}
+    </Section>
+  );
+}
+
+function Failures({ failed }: { failed: Merge[] }) {
+  return (
+    <Section title="Recent failures" aside={<a href={hrefOf(['merges'], { state: 'failed' })}>all</a>}>
+      {failed.length === 0 ? (
+        <Empty>None.</Empty>
+      ) : (
+        <ul className="plain">
+          {failed.map((merge) => (
+            <li key={merge.id}>
+              <div className="line">
+                <MergeLink merge={merge} />
+                <span className="dim">{merge.method}</span>
+                <span className="dim">
+                  <Time at={merge.finished_at ?? merge.created_at} />
+                </span>
+              </div>
+              <p className="why">
+                <code>{merge.error?.code}</code> {merge.error?.detail}
+              </p>
+            </li>
+          ))}
+        </ul>
+      )}
+    </Section>
+  );
+}
+
+function MergeLink({ merge }: { merge: Merge }) {
+  return <a href={hrefOf(['merges', merge.id])}>{nameOf(merge)}</a>;
+}
+
+function nameOf({ name, id }: Merge): string {
+  return name ?? id;
+}
