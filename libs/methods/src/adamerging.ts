@@ -47,7 +47,7 @@ export const adamerging = defineMethod({
       density: density(0.2, 'With sign_resolve: share of each task vector that survives the trim, in (0, 1]'),
       init: Type.Number({ ...FLOAT32, default: 0.3, description: 'Every coefficient before the first step' }),
       clamp,
-      steps: count(500, 1_000_000, 'Steps of the optimiser'),
+      steps: count(500, 100_000, 'Steps of the optimiser'),
       batch_size: count(16, 65_536, 'Rows of a batch'),
       batches_per_step: count(1, 1024, 'Batches of each task in a step; their losses are added'),
       learning_rate: Type.Number({

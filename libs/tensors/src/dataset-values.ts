@@ -46,12 +46,8 @@ export async function checkFinite(reader: DatasetReader, name: string): Promise<
  * counted. Errors: `invalid_dataset` when there are no labels, and naming the first row and value out of range.
  */
 export async function checkLabels(reader: DatasetReader, classes: number): Promise<void> {
-  const tensor = reader.description.tensors.find(({ name }) => name === LABELS);
-  if (tensor === undefined) throw refuse(reader, LABELS, 'is not there');
-  const read = INTEGERS[tensor.dtype];
-  if (read === undefined) throw refuse(reader, LABELS, `has dtype ${tensor.dtype}, which is not an integer one`);
+  const { tensor, read, width } = labelsOf(reader);
   const perPosition = tensor.shape.length > 1;
-  const width = dtypeBytes(tensor.dtype);
   for await (const { bytes, start, rowBytes } of chunks(reader, tensor)) {
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     for (let at = 0; at < bytes.length; at += width) {
@@ -66,6 +62,25 @@ export async function checkLabels(reader: DatasetReader, classes: number): Promi
       );
     }
   }
+}
+
+/**
+ * The labels of some rows, those of all positions of a row one after the other. Exact up to 2^53. Errors: `invalid_dataset`
+ * when there are none.
+ */
+export async function readLabels(reader: DatasetReader, rows: readonly number[]): Promise<number[]> {
+  const { read, width } = labelsOf(reader);
+  const bytes = await reader.gather(LABELS, rows);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return Array.from({ length: bytes.length / width }, (_, i) => Number(read(view, i * width)));
+}
+
+function labelsOf(reader: DatasetReader) {
+  const tensor = reader.description.tensors.find(({ name }) => name === LABELS);
+  if (tensor === undefined) throw refuse(reader, LABELS, 'is not there');
+  const read = INTEGERS[tensor.dtype];
+  if (read === undefined) throw refuse(reader, LABELS, `has dtype ${tensor.dtype}, which is not an integer one`);
+  return { tensor, read, width: dtypeBytes(tensor.dtype) };
 }
 
 interface Chunk {

@@ -40,6 +40,8 @@ const FORMATS = [
 ] as const;
 /** Graphs have a handful of inputs. */
 const MAX_TENSORS = 1000;
+/** Who shuffles them keeps four bytes for each. */
+const MAX_ROWS = 100_000_000;
 
 /**
  * Describes the dataset in a folder, which has exactly one .safetensors or .npz file at its top level, from the
@@ -118,15 +120,19 @@ function checkRows(file: string, tensors: readonly DatasetTensor[]): number {
     const shown = `tensor ${quote(name)}: shape [${shape.join(', ')}]`;
     if (shape.length === 0) throw fail(`${shown}: has no first dimension, which counts the rows`);
     if (shape[0] === 0) throw fail(`${shown}: has no rows`);
+    // Takes no bytes, so that a short file could have rows without end.
+    if (shape.includes(0)) throw fail(`${shown}: its rows have no elements`);
     if (shape[0] !== first.shape[0]) {
       throw fail(
         `${shown}: has ${shape[0]} rows, but ${quote(first.name)} has ${first.shape[0]}; all must have the same`,
       );
     }
   }
+  const [rows = 0] = first.shape;
+  if (rows > MAX_ROWS) throw fail(`has ${rows} rows; a dataset has at most ${MAX_ROWS}`);
   const labels = tensors.find(({ name }) => name === LABELS);
   if (labels !== undefined) checkLabelsTensor(labels, fail);
-  return first.shape[0] ?? 0;
+  return rows;
 }
 
 function checkLabelsTensor({ dtype, shape }: DatasetTensor, fail: (problem: string) => AmalgamError): void {

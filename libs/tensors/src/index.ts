@@ -5,7 +5,7 @@ export {
 } from './checkpoint.js';
 export { type DatasetDescription, type DatasetTensor, describeDataset, LABELS } from './dataset.js';
 export { type DatasetReader, openDataset } from './dataset-reader.js';
-export { checkFinite, checkLabels, IGNORED_LABEL } from './dataset-values.js';
+export { checkFinite, checkLabels, IGNORED_LABEL, readLabels } from './dataset-values.js';
 export { type FolderFile, localFileFolder, localFolder, type ReadableFolder } from './folder.js';
 export { compileGlobs } from './glob.js';
 export * from './half.js';

@@ -48,6 +48,7 @@ describe('a dataset is refused', () => {
     ['with labels alone', [integers('labels', 2)], 'has no tensor besides "labels"'],
     ['with a scalar', [tensor('x', 2), tensor('y')], 'tensor "y": shape []: has no first dimension'],
     ['without rows', [tensor('x', 0, 2)], 'tensor "x": shape [0, 2]: has no rows'],
+    ['with rows without elements', [tensor('x', 2 ** 40, 0)], 'tensor "x": shape [1099511627776, 0]: its rows have no'],
     ['with different rows', [tensor('a', 2), tensor('b', 3, 1)], 'tensor "b": shape [3, 1]: has 3 rows, but "a" has 2'],
     [
       'with fewer labels than rows',

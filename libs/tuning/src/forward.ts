@@ -1,6 +1,6 @@
-import { AmalgamError, type Dtype, quote } from '@amalgam/contracts';
+import { AmalgamError, quote } from '@amalgam/contracts';
 import { type Graph, modelOf, removeDead } from '@amalgam/onnx';
-import { type DatasetReader, LABELS } from '@amalgam/tensors';
+import { type DatasetReader, readLabels, toFloat32 } from '@amalgam/tensors';
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import { storedValues, transpose } from './bind-contents.js';
 import type { Binding } from './bind-types.js';
@@ -108,7 +108,7 @@ export class Forward {
         logits: toFloats(tensor).subarray(0, count * positions * classes),
         classes,
         mask: mask === null ? null : floatsOf(await gatherMask([part], mask)),
-        labels: labelled ? await labelsOf(reader, wanted) : null,
+        labels: labelled ? await readLabels(reader, wanted) : null,
       });
       onBatch();
     }
@@ -136,38 +136,9 @@ export function toFloats(tensor: Tensor): Float32Array {
   const { data, type } = tensor;
   if (data instanceof Float32Array) return data;
   if (data instanceof Float64Array) return Float32Array.from(data);
-  if (type === 'float16' && data instanceof Uint16Array) return halves(data);
+  // As bits, or in newer versions of Node as numbers of that size.
+  if (type === 'float16' && ArrayBuffer.isView(data)) {
+    return toFloat32('F16', new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+  }
   throw new AmalgamError('unsupported_graph', `logits of type ${type} cannot be read`);
-}
-
-function halves(bits: Uint16Array): Float32Array {
-  return Float32Array.from(bits, (half) => {
-    const exponent = (half >> 10) & 31;
-    const mantissa = half & 1023;
-    const sign = half >> 15 === 0 ? 1 : -1;
-    if (exponent === 0) return sign * mantissa * 2 ** -24;
-    if (exponent === 31) return mantissa === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN;
-    return sign * (1024 + mantissa) * 2 ** (exponent - 25);
-  });
-}
-
-const LABEL_READERS: Partial<Record<Dtype, (view: DataView, at: number) => number>> = {
-  I64: (view, at) => Number(view.getBigInt64(at, true)),
-  U64: (view, at) => Number(view.getBigUint64(at, true)),
-  I32: (view, at) => view.getInt32(at, true),
-  U32: (view, at) => view.getUint32(at, true),
-  I16: (view, at) => view.getInt16(at, true),
-  U16: (view, at) => view.getUint16(at, true),
-  I8: (view, at) => view.getInt8(at),
-  U8: (view, at) => view.getUint8(at),
-};
-
-async function labelsOf(reader: DatasetReader, rows: readonly number[]): Promise<number[]> {
-  const { dtype, shape } = reader.description.tensors.find(({ name }) => name === LABELS)!;
-  const bytes = await reader.gather(LABELS, rows);
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const count = shape.slice(1).reduce((product, size) => product * size, rows.length);
-  const read = LABEL_READERS[dtype];
-  if (read === undefined) throw new AmalgamError('invalid_dataset', `labels of dtype ${dtype} are not integers`);
-  return Array.from({ length: count }, (_, i) => read(view, (i * bytes.length) / count));
 }

@@ -20,6 +20,8 @@ import { buildStepGraph, GRADIENT_OUTPUT, LOSSES_OUTPUT, type StepGraph } from '
 
 /** How often the state is told, for another process to go on from it. */
 const STATE_EVERY_MS = 3_000;
+/** And at most so that the time between two is this many times what telling one takes: with the steps, it grows. */
+const STATE_RARELY = 50;
 /** Bytes that activations of one encoder may take. */
 const ACTIVATION_BYTES = 1.2e9;
 /**
@@ -90,7 +92,7 @@ async function learn(
 ): Promise<void> {
   const { settings } = job;
   const names = job.tasks.map(({ name }) => name);
-  let toldAt = performance.now();
+  let nextStateAt = performance.now() + STATE_EVERY_MS;
   while (state.step < settings.steps) {
     const started = performance.now();
     const at = `step ${state.step + 1}`;
@@ -109,9 +111,11 @@ async function learn(
     adamStep(state.coefficients, own, moments, state.step, { learningRate: settings.learningRate });
     state.seconds.push((performance.now() - started) / 1000);
     tell({ kind: 'step', step: state.step, losses });
-    if (state.step === settings.steps || performance.now() - toldAt >= STATE_EVERY_MS) {
+    if (state.step === settings.steps || performance.now() >= nextStateAt) {
+      const began = performance.now();
       tell({ kind: 'state', state });
-      toldAt = performance.now();
+      const took = performance.now() - began;
+      nextStateAt = began + Math.max(STATE_EVERY_MS, STATE_RARELY * took);
     }
     // A parent that is gone is noticed here.
     await setImmediate();

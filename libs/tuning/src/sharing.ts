@@ -45,21 +45,21 @@ export async function commonPart(graphs: readonly Graph[], outputs: readonly str
   return { frontiers: byKey.map((names) => [...wanted].map((key) => names.get(key)!)) };
 }
 
-/** A key for every value: equal in two graphs when it is computed alike. */
-async function numberValues(graph: Graph): Promise<Map<string, string>> {
+/** A key for every value: equal in two graphs when it is computed alike. `which`: another number for each graph. */
+async function numberValues(graph: Graph, which: number): Promise<Map<string, string>> {
   const keys = new Map<string, string>();
   for (const name of graph.inputs.keys()) keys.set(name, `input ${name}`);
   for (const [name, tensor] of graph.initializers) {
     const { dtype, dims, bytes } = await loadTensor(tensor);
     keys.set(name, digest(`tensor ${dtype} ${dims.join()}`, bytes));
   }
-  for (const node of graph.nodes()) {
+  for (const [i, node] of graph.nodes().entries()) {
     // What a body reads has no place among the inputs; such nodes are nobody else's.
     const inputs =
-      bodiesOf(node).length > 0 ? [`node of ${graph.name} ${node.name}`] : node.input.map((value) => keys.get(value));
+      bodiesOf(node).length > 0 ? [`node ${i} of graph ${which}`] : node.input.map((value) => keys.get(value));
     const attributes = [...node.attribute].sort((a, b) => ((a.name ?? '') < (b.name ?? '') ? -1 : 1));
     const key = digest(JSON.stringify([domainOf(node), node.opType, inputs, attributes], plain));
-    for (const [i, output] of node.output.entries()) if (output !== '') keys.set(output, `${key} ${i}`);
+    for (const [o, output] of node.output.entries()) if (output !== '') keys.set(output, `${key} ${o}`);
   }
   return keys;
 }
