@@ -8,6 +8,7 @@ import { adamStep, clampGradient, clampTable, type Table } from './adam.js';
 import { Digests } from './bind-contents.js';
 import { requireDifferentiable } from './differentiable.js';
 import { gatherMask, gatherRows } from './feeds.js';
+import { WeightCache } from './forward.js';
 import type { TuneJob, TuningState } from './jobs.js';
 import { COEFFICIENTS } from './merging-nodes.js';
 import type { Message, Tuned } from './messages.js';
@@ -225,13 +226,16 @@ async function openStepper(
   const { settings } = job;
   const samplers = tasks.map(({ job: { name } }, t) => new Sampler(settings, name, readers[t]!.description.rows));
   const expected: number[] = [];
+  // Mostly the base's, which all graphs have.
+  const cache = new WeightCache();
   for (const [t, task] of tasks.entries()) {
     // It is changed by this, and the step graph made of it below.
     const copy = { ...task, graph: graphOf(modelOf(task.graph), task.graph.name) };
-    const { loss, logits } = await verifyBinding(job, copy, readers[t]!, samplers[t]!.rows(0), settings);
+    const { loss, logits } = await verifyBinding(job, copy, readers[t]!, samplers[t]!.rows(0), settings, cache);
     await checkEvaluation(task, logits);
     expected.push(loss);
   }
+  cache.clear();
   for (const task of tasks) await openMergedTensors(task, job);
   const { batchSize, batchesPerStep, granularity, loss } = settings;
   const portable = job.provider === 'webgpu';

@@ -1,7 +1,7 @@
 import { AmalgamError, quote } from '@amalgam/contracts';
 import type { DatasetReader } from '@amalgam/tensors';
 import { gatherMask } from './feeds.js';
-import { Forward, feedsOf, toFloats, WeightCache, type Weights } from './forward.js';
+import { Forward, feedsOf, toFloats, type WeightCache, type Weights } from './forward.js';
 import type { TuneJob } from './jobs.js';
 import { requirePositions } from './positions.js';
 import { ownTensor, type PreparedTask, tensorOfFirst } from './prepare.js';
@@ -28,6 +28,7 @@ export async function verifyBinding(
   reader: DatasetReader,
   rows: readonly number[],
   { batchSize }: { batchSize: number },
+  cache: WeightCache,
 ): Promise<{ loss: number; logits: readonly number[] }> {
   const first = rows.slice(0, batchSize);
   const feeds = await feedsOf(task, reader, first);
@@ -43,7 +44,6 @@ export async function verifyBinding(
 
   const forward = await Forward.open(task, task.graph, job);
   try {
-    const cache = new WeightCache();
     const logits = await forward.logits(feeds, ({ reference }) => reference, cache);
     const bound = toFloats(logits);
     // Logits that are not finite in both are for the first step to tell.
