@@ -55,6 +55,14 @@ describe('a probe', () => {
     });
   });
 
+  it('knows where its libraries are, and no secret of the service', async () => {
+    const secrets = ['DATABASE_URL', 'REDIS_URL', 'AMALGAM_SECRET_KEY', 'AWS_SECRET_ACCESS_KEY', 'S3_ENDPOINT'];
+    for (const name of [...secrets, 'LD_LIBRARY_PATH']) vi.stubEnv(name, 'known');
+    const result = await probeProvider('cpu', { entry: program('environment') });
+    vi.unstubAllEnvs();
+    expect(result).toEqual({ ok: false, why: 'LD_LIBRARY_PATH' });
+  });
+
   it('that hangs is ended', async () => {
     const result = await probeProvider('webgpu', { entry: program('hang'), timeoutMs: 500 });
     expect(result).toEqual({ ok: false, why: 'no answer within 0.5 s' });
