@@ -1,7 +1,7 @@
 import { getInt, getInts, getString, intAttribute, stringAttribute } from '@amalgam/onnx';
 import { fixedNumbers } from '../fixed.js';
 import type { Call, Rule, Rules } from '../rule.js';
-import { type Dim, normalAxis, range } from '../types.js';
+import { type Dim, isStatic, normalAxis, range } from '../types.js';
 
 /** Operators that only arrange elements anew. */
 export const SHAPE: Rules = {
@@ -40,9 +40,11 @@ function back(): Rule {
 
 /** Each axis is split in repetitions and size, and the repetitions are summed. */
 function tile({ b, dy, x: [x, repeats], refuse }: Call): string {
-  const counts = fixedNumbers(b, repeats);
+  const [from, to] = [b.dims(x), b.dims(dy)];
+  const known = isStatic(from) && isStatic(to) && !from.includes(0);
+  const counts = fixedNumbers(b, repeats) ?? (known ? to.map((size, axis) => size / from[axis]!) : null);
   if (counts === null) throw refuse('its repeats are computed; they must be constant');
-  const dims = b.dims(x).flatMap((dim, axis): Dim[] => [counts[axis]!, dim]);
+  const dims = from.flatMap((dim, axis): Dim[] => [counts[axis]!, dim]);
   const apart = b.reshape(dy, dims);
   return b.reshape(
     b.sum(
