@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { Graph } from '@amalgam/onnx';
+import { Graph, intAttribute, tensorOf } from '@amalgam/onnx';
 import { describe, expect, it } from 'vitest';
 import { tuneMerge } from '../src/tune.js';
 import { workFolder } from './support/folders.js';
@@ -112,5 +112,19 @@ describe('what the runtime refuses', () => {
     expect(error).toMatchObject({ code: 'invalid_graph' });
     expect(error.detail).toContain('a.onnx');
     expect(error.detail).toContain('idx=700');
+  });
+
+  it('for want of memory is nobody’s mistake: dimensions beyond every machine’s', async () => {
+    const { tasks, ...given } = twoClassifiers();
+    const graph = classifier({ ...given.base, ...headWeights(2) });
+    const huge = graph.op('ConstantOfShape', [graph.constant(tensorOf('huge', 'I64', [1], [2 ** 46]))]);
+    const sum = graph.op('ReduceSum', [huge], [intAttribute('keepdims', 0)]);
+    graph.addNode({ opType: 'Add', inputs: ['logits', sum], outputs: ['late'] });
+    addOutput(graph, 'late', ['batch', 5]);
+    const large = { ...given, tasks: [{ ...tasks[0]!, graph, logits: 'late' }, tasks[1]!] };
+    for (const error of [await refusal(tune(large)), await refusal(judge(large))]) {
+      expect(error).toMatchObject({ code: 'unavailable' });
+      expect(error.detail).toContain('memory');
+    }
   });
 });
