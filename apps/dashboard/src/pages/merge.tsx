@@ -75,7 +75,7 @@ const CONNECTIONS: Record<Connection, string> = {
 
 function Live({ connection }: { connection: Connection }) {
   return (
-    <span role="status" className={`live ${connection}`}>
+    <span role="status" className={`connection ${connection}`}>
       {CONNECTIONS[connection]}
     </span>
   );
@@ -109,11 +109,14 @@ function MergeError({
 }
 
 function Warnings({ warnings }: { warnings: string[] }) {
-  return warnings.map((warning) => (
-    <p key={warning} className="note warn">
-      {warning}
-    </p>
-  ));
+  if (warnings.length === 0) return null;
+  return (
+    <ul className="note warn">
+      {warnings.map((warning) => (
+        <li key={warning}>{warning}</li>
+      ))}
+    </ul>
+  );
 }
 
 function Totals({ report: { bytes_read, bytes_written, peak_rss_bytes, tuning } }: { report: Report }) {
