@@ -59,9 +59,9 @@ export function MergePage({ id }: { id: string }) {
       )}
       {report === null ? null : <TensorShares report={report} />}
       {merge.result === null ? null : <Files mergeId={merge.id} files={merge.result.files} />}
-      <Reproduce merge={merge} />
       <Attempts attempts={merge.attempts} />
       <EventLog events={events} />
+      <Reproduce merge={merge} />
     </>
   );
 }

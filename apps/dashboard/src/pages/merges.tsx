@@ -102,7 +102,9 @@ function MergeTable({ state, method }: { state: string; method: string }) {
             <tr>
               <th scope="col">Merge</th>
               <th scope="col">State</th>
-              <th scope="col">Method</th>
+              <th scope="col" className="wide">
+                Method
+              </th>
               <th scope="col" className="wide">
                 Tasks
               </th>
@@ -137,12 +139,13 @@ function Row({ merge }: { merge: Merge }) {
     <tr>
       <th scope="row">
         <a href={hrefOf(['merges', merge.id])}>{merge.name ?? merge.id}</a>
-        {merge.name === null ? null : <div className="dim id">{merge.id}</div>}
+        {merge.name === null ? null : <div className="dim id wide">{merge.id}</div>}
+        <div className="dim narrow">{merge.method}</div>
       </th>
       <td>
         <MergeProgress merge={merge} />
       </td>
-      <td>{merge.method}</td>
+      <td className="wide">{merge.method}</td>
       <td className="wide" title={tasks.join(', ')}>
         {tasks.length === 0 ? <span className="dim">none</span> : tasks.length}
       </td>

@@ -1,5 +1,6 @@
 import type { Method } from '@amalgam/contracts';
 import { client } from '../api.js';
+import { showCount } from '../format.js';
 import { Loading, TroubleNote } from '../parts/notes.js';
 import { Scroll, Section } from '../parts/section.js';
 import { hrefOf } from '../router.js';
@@ -25,7 +26,9 @@ export function MethodPage({ name }: { name: string }) {
       <Section title="What it takes">
         <ul>
           <li>{data.needs_base === 'required' ? 'A base' : 'A base, or none'}</li>
-          <li>{maximum === null ? `At least ${minimum} models` : `From ${minimum} to ${maximum} models`}</li>
+          <li>
+            {maximum === null ? `At least ${showCount(minimum, 'model')}` : `From ${minimum} to ${maximum} models`}
+          </li>
           <li>{data.needs_tasks ? 'Tasks, each with data: it learns from them' : 'Tasks only to be judged by'}</li>
         </ul>
       </Section>
