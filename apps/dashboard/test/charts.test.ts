@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { thin, ticksOf } from '../src/charts/axis.js';
+import { movingMean, thin, ticksOf } from '../src/charts/axis.js';
 import { colorAt, extentOf } from '../src/charts/color-scale.js';
 import { groupColumns } from '../src/charts/groups.js';
 import { cellAt, labelFor, layOut } from '../src/charts/heat-map-layout.js';
@@ -72,6 +72,11 @@ describe('scales', () => {
     expect(ticksOf(0, 0.3, 3)).toEqual([0, 0.1, 0.2, 0.3]);
     expect(ticksOf(1, 500, 5)).toEqual([100, 200, 300, 400, 500]);
     expect(ticksOf(2, 2, 5)).toEqual([2]);
+  });
+
+  it('show where a line goes by the mean of its last points', () => {
+    expect(movingMean([4, 2, 3, 7, 2], 3)).toEqual([4, 3, 3, 4, 4]);
+    expect(movingMean([4, 2], 1)).toEqual([4, 2]);
   });
 
   it('leave out points of long lines, never the first or the last', () => {

@@ -11,6 +11,15 @@ export function ticksOf(least: number, most: number, count: number): number[] {
   return Array.from({ length: last - first + 1 }, (_, i) => Number(((first + i) * step).toPrecision(12)));
 }
 
+/** Each value's mean with those before it, `window` of them where there are so many. */
+export function movingMean(values: readonly number[], window: number): number[] {
+  let sum = 0;
+  return values.map((value, i) => {
+    sum += value - (i >= window ? (values[i - window] ?? 0) : 0);
+    return sum / Math.min(i + 1, window);
+  });
+}
+
 /** Indices of at most `most` points that stand for a line of `count`: evenly, and always the last. */
 export function thin(count: number, most: number): number[] {
   if (count <= most) return Array.from({ length: count }, (_, i) => i);

@@ -1,6 +1,6 @@
 import { type MouseEvent, useMemo, useState } from 'react';
 import { showNumber } from '../format.js';
-import { thin, ticksOf } from './axis.js';
+import { movingMean, thin, ticksOf } from './axis.js';
 import { extentOf } from './color-scale.js';
 import { useWidth } from './use-screen.js';
 
@@ -15,6 +15,8 @@ interface LineChartProps {
   x: readonly number[];
   xName: string;
   lines: readonly Line[];
+  /** Draws the mean of so many points, and the points themselves faintly; 1 draws only these. */
+  window?: number;
 }
 
 const HEIGHT = 200;
@@ -25,16 +27,19 @@ const MOST_POINTS = 800;
 const COLORS = 8;
 
 /** Lines over a common axis; pointing at a place shows their values there. The legend tells the latest ones. */
-export function LineChart({ label, x, xName, lines }: LineChartProps) {
+export function LineChart({ label, x, xName, lines: given, window = 1 }: LineChartProps) {
   const [frame, width] = useWidth<HTMLDivElement>();
   const [at, setAt] = useState<number | null>(null);
+  const lines = useMemo(() => {
+    return window === 1 ? given : given.map(({ name, y }) => ({ name, y: movingMean(y, window) }));
+  }, [given, window]);
   const [left, right] = [MARGIN.left, Math.max(MARGIN.left + 1, width - MARGIN.right)];
   const [top, bottom] = [MARGIN.top, HEIGHT - MARGIN.bottom];
   const [xLeast, xMost] = useMemo(
     () => (x.length < 2 ? [x[0] ?? 0, (x[0] ?? 0) + 1] : [x[0] ?? 0, x.at(-1) ?? 1]),
     [x],
   );
-  const [yLeast, yMost] = useMemo(() => extentOf(lines.flatMap(({ y }) => y)), [lines]);
+  const [yLeast, yMost] = useMemo(() => extentOf(given.flatMap(({ y }) => y)), [given]);
   const toX = (value: number) => left + ((value - xLeast) / (xMost - xLeast)) * (right - left);
   const toY = (value: number) => bottom - ((value - yLeast) / (yMost - yLeast)) * (bottom - top);
   const chosen = thin(x.length, MOST_POINTS);
@@ -78,6 +83,9 @@ export function LineChart({ label, x, xName, lines }: LineChartProps) {
               {tick}
             </text>
           ))}
+        {window === 1
+          ? null
+          : given.map((line, i) => <path key={line.name} className={`raw line-${i % COLORS}`} d={pathOf(line)} />)}
         {lines.map((line, i) => (
           <path key={line.name} className={`line-${i % COLORS}`} d={pathOf(line)} />
         ))}
@@ -91,6 +99,7 @@ export function LineChart({ label, x, xName, lines }: LineChartProps) {
       <ul className="chart-legend">
         <li className="dim">
           {xName} {here}
+          {window === 1 ? '' : `, mean of ${window}`}
         </li>
         {lines.map(({ name, y }, i) => (
           <li key={name}>

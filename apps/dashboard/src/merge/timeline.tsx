@@ -13,7 +13,7 @@ export function Timeline({ spans }: { spans: readonly StageSpan[] }) {
         <li key={`${stage} ${from}`} className={to === null ? 'now' : ''} style={{ flexGrow: seconds }}>
           <span className={`stage-bar ${stage}`} />
           <span className="stage-name">{stage}</span>{' '}
-          <span className="dim">{showSeconds(to === null ? Math.round(seconds) : seconds)}</span>
+          <span className="stage-time">{showSeconds(to === null ? Math.round(seconds) : seconds)}</span>
         </li>
       ))}
     </ol>

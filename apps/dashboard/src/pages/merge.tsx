@@ -1,6 +1,6 @@
 import { isFinal, type Report } from '@amalgam/contracts';
 import { useMemo } from 'react';
-import { secondsBetween, showBytes, showSeconds } from '../format.js';
+import { secondsBetween, showBytes, showCount, showSeconds } from '../format.js';
 import { AccuracyTable } from '../merge/accuracy.js';
 import { Actions } from '../merge/actions.js';
 import { Attempts } from '../merge/attempts.js';
@@ -27,8 +27,8 @@ export function MergePage({ id }: { id: string }) {
   const tuning = useMemo(() => {
     return report?.loss === undefined ? tuningOf(run) : tuningOfReport(report.loss, report.losses ?? []);
   }, [report, run]);
+  const tasks = useMemo(() => merge?.recipe.tasks?.map(({ name }) => name) ?? [], [merge]);
   if (merge === null) return trouble === null ? <Loading /> : <TroubleNote trouble={trouble} />;
-  const tasks = merge.recipe.tasks?.map(({ name }) => name) ?? [];
   return (
     <>
       <p className="crumbs">
@@ -108,14 +108,20 @@ function MergeError({
   );
 }
 
+/** More warnings are folded away. */
+const MOST_OPEN = 3;
+
 function Warnings({ warnings }: { warnings: string[] }) {
   if (warnings.length === 0) return null;
   return (
-    <ul className="note warn">
-      {warnings.map((warning) => (
-        <li key={warning}>{warning}</li>
-      ))}
-    </ul>
+    <details className="note warn" open={warnings.length <= MOST_OPEN}>
+      <summary>{showCount(warnings.length, 'warning')}</summary>
+      <ul>
+        {warnings.map((warning) => (
+          <li key={warning}>{warning}</li>
+        ))}
+      </ul>
+    </details>
   );
 }
 
