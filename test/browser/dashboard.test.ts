@@ -3,15 +3,6 @@ import { join } from 'node:path';
 import { type Client, createClient } from '@amalgam/client';
 import type { Merge, Recipe, Report } from '@amalgam/contracts';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
-/** What is asked of a canvas; the tests are compiled without the browser's types. */
-interface Canvas {
-  width: number;
-  height: number;
-  getContext(kind: '2d'): {
-    getImageData(x: number, y: number, width: number, height: number): { data: Uint8ClampedArray<ArrayBuffer> };
-  };
-}
-
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { findBarriers, findBrowser, launchBrowser, NO_BROWSER } from '../support/browser.js';
 import { startTestService, type TestService } from '../support/service.js';
@@ -22,6 +13,15 @@ const executable = findBrowser();
 const NAME = 'the dashboard in Chromium';
 const TASKS = ['digits', 'shapes', 'blobs'];
 const ENDLESS = 100_000;
+
+/** What is asked of a canvas; the tests are compiled without the browser's types. */
+interface Canvas {
+  width: number;
+  height: number;
+  getContext(kind: '2d'): {
+    getImageData(x: number, y: number, width: number, height: number): { data: Uint8ClampedArray<ArrayBuffer> };
+  };
+}
 
 const SCREENS = [
   { name: 'light', colorScheme: 'light', viewport: { width: 1280, height: 900 } },
