@@ -55,6 +55,7 @@ describe.skipIf(!WANTED)(WANTED ? NAME : `${NAME}: SKIPPED, AMALGAM_CHECK_IMAGE=
     const files = await readdir(app, { recursive: true });
     const ours = files.filter((file) => !file.startsWith('node_modules'));
     expect(ours.filter((file) => /(^|\/)(src|test)\/|\.env/.test(file))).toEqual([]);
+    expect(ours).toContain('apps/dashboard/dist/web/index.html');
   });
 
   it('api: starts, migrates, is healthy by its own check, and ends at SIGTERM', async () => {
