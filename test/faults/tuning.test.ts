@@ -1,3 +1,5 @@
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Client, createClient } from '@amalgam/client';
 import type { Merge, Recipe, Report } from '@amalgam/contracts';
@@ -6,6 +8,9 @@ import { startTestService, type TestService } from '../support/service.js';
 import { uploadZoo } from '../support/zoo-service.js';
 
 vi.setConfig({ testTimeout: 300_000, hookTimeout: 120_000 }); // processes start slowly on a busy machine
+
+/** Some ten seconds: states are kept every three. */
+const STEPS = 300;
 
 let service: TestService;
 let client: Client;
@@ -18,7 +23,7 @@ beforeAll(async () => {
   recipe = await uploadZoo(client, ['digits', 'blobs'], {
     method: 'adamerging',
     // The seed's shuffling is part of what must go on.
-    parameters: { granularity: 'layer', steps: 150, seed: 7 },
+    parameters: { granularity: 'layer', steps: STEPS, seed: 7 },
   });
   const { id } = await client.merges.create({ recipe });
   const done = await client.merges.waitFor(id);
@@ -42,11 +47,20 @@ async function tunedFor(steps: number): Promise<string> {
   throw new Error('the tuning told nothing on its way');
 }
 
+/** Until an attempt that follows could go on from what this one has kept. */
+async function stateIsKept(id: string): Promise<void> {
+  const folder = join(service.home, 'objects', 'results', id, 'tuning');
+  for (;;) {
+    const names = await readdir(folder).catch(() => []);
+    if (names.some((name) => name.endsWith('.json'))) return;
+    await sleep(50);
+  }
+}
+
 describe('a tuning that is interrupted', () => {
   it('goes on where it was when its worker is killed, and ends with the same coefficients and bytes', async () => {
-    const id = await tunedFor(60);
-    // The state is told every three seconds.
-    await sleep(500);
+    const id = await tunedFor(1);
+    await stateIsKept(id);
     for (const pid of service.workers()) process.kill(pid, 'SIGKILL');
     const done = await client.merges.waitFor(id);
     expect(done.state).toBe('succeeded');
@@ -74,9 +88,9 @@ describe('a tuning that is interrupted', () => {
 
 describe('what a tuning leaves', () => {
   it('is told in the merge and its report', async () => {
-    expect(undisturbed.loss).toHaveLength(150);
+    expect(undisturbed.loss).toHaveLength(STEPS);
     expect(undisturbed.coefficients!.values).toHaveLength(undisturbed.tensors.length);
-    expect(undisturbed.tuning).toMatchObject({ provider: 'cpu', threads: 1, steps: 150, resumed_at: [] });
+    expect(undisturbed.tuning).toMatchObject({ provider: 'cpu', threads: 1, steps: STEPS, resumed_at: [] });
     expect(undisturbed.tasks!.map(({ name }) => name)).toEqual(['digits', 'blobs']);
     for (const { accuracy, individual, base } of undisturbed.tasks!) {
       expect(individual.accuracy).toBeGreaterThan(base!.accuracy!);
