@@ -2,7 +2,7 @@ import type { Recipe } from '@amalgam/contracts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startTestDatabase, type TestDatabase } from '../../../test/support/postgres.js';
 import { startRedis, type TestRedis } from '../../../test/support/redis.js';
-import { NO_S3, startS3, type TestS3 } from '../../../test/support/s3.js';
+import { NO_S3, s3Env, startS3 } from '../../../test/support/s3.js';
 import { type Env, Stack, ZOO } from './stack.js';
 
 /** The same merge on other servers: its bytes must not depend on them. */
@@ -47,16 +47,6 @@ async function mergeOn(databaseUrl: string, env: Env): Promise<Record<string, st
     for (const prefix of ['checkpoints', 'results']) await stack.parts.store.deletePrefix(prefix);
     await stack.close();
   }
-}
-
-function s3Env({ endpoint, region, accessKeyId, secretAccessKey, bucket }: TestS3): Env {
-  return {
-    S3_ENDPOINT: endpoint,
-    S3_BUCKET: bucket,
-    AWS_REGION: region,
-    AWS_ACCESS_KEY_ID: accessKeyId,
-    AWS_SECRET_ACCESS_KEY: secretAccessKey,
-  };
 }
 
 describe.skipIf(s3 === null)(s3 === null ? `S3 (SKIPPED: ${NO_S3})` : 'S3', () => {

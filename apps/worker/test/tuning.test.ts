@@ -9,7 +9,7 @@ import { assetPrefix, describeAsset } from '@amalgam/runtime';
 import { resolveUri, storeFolder } from '@amalgam/storage';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { startTestDatabase, type TestDatabase } from '../../../test/support/postgres.js';
-import { NO_S3, startS3, type TestS3 } from '../../../test/support/s3.js';
+import { NO_S3, s3Env, startS3 } from '../../../test/support/s3.js';
 import { type Env, Stack, ZOO } from './stack.js';
 
 vi.setConfig({ testTimeout: 180_000, hookTimeout: 120_000 }); // processes start slowly on a busy machine
@@ -91,16 +91,6 @@ async function learnedOn(env: Env, weights: 'inside' | 'beside'): Promise<{ merg
     }
     await stack.close();
   }
-}
-
-function s3Env({ endpoint, region, accessKeyId, secretAccessKey, bucket }: TestS3): Env {
-  return {
-    S3_ENDPOINT: endpoint,
-    S3_BUCKET: bucket,
-    AWS_REGION: region,
-    AWS_ACCESS_KEY_ID: accessKeyId,
-    AWS_SECRET_ACCESS_KEY: secretAccessKey,
-  };
 }
 
 describe('a merge that learns and is judged', () => {
