@@ -38,7 +38,10 @@ describe('uploads', () => {
       { path: 'model.safetensors', bytes: 72, sha256: 'ab'.repeat(32) },
       { path: 'config.json', bytes: 2, sha256: null },
     ]);
-    expect(await world.db.checkpoints.inventory(world.projectId, id)).toEqual(contents().inventory);
+    expect(await world.db.checkpoints.inventory(world.projectId, id)).toEqual({
+      tensors: contents().inventory,
+      configs: contents().configs,
+    });
   });
 
   it('are completed once: the second time nothing changes', async () => {
@@ -143,6 +146,28 @@ describe('lists', () => {
       await expect(world.db.checkpoints.list(world.projectId, page)).rejects.toMatchObject({ code: 'invalid_request' });
     },
   );
+});
+
+describe('configs', () => {
+  it('are kept whatever text they hold, and are not read for lists', async () => {
+    const configs = { config: { nul: 'a\0b', half: '\ud800', __proto__x: [1, null] }, adapterConfig: { r: 8 } };
+    const uri = 'file:///models/configs';
+    const row = await world.db.checkpoints.createRegistered(world.projectId, {
+      ...contents(),
+      configs,
+      name: 'configs',
+      uri,
+    });
+    expect(row).not.toHaveProperty('configs');
+    expect((await world.db.checkpoints.inventory(world.projectId, row.id))?.configs).toEqual(configs);
+  });
+
+  it('are null for checkpoints that were described before they were kept', async () => {
+    const { id } = await makeCheckpoint(world);
+    await world.db.prisma.$executeRaw`UPDATE assets SET configs = NULL WHERE id = ${id}`;
+    const kept = await world.db.checkpoints.inventory(world.projectId, id);
+    expect(kept?.configs).toEqual({ config: null, adapterConfig: null });
+  });
 });
 
 describe('another project', () => {

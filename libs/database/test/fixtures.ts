@@ -47,6 +47,7 @@ export function contents(path = 'model.safetensors'): Contents {
     parameters: 4,
     dtypes: { F32: 4 },
     inventory: [{ name: 'w', dtype: 'F32', shape: [2, 2], bytes: 16, file: path, begin: 0 }],
+    configs: { config: { model_type: 'llama', vocab_size: 32 }, adapterConfig: null },
   };
 }
 

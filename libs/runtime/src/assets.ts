@@ -117,6 +117,7 @@ export function toContents(description: CheckpointDescription, files: Contents['
       file,
       begin,
     })),
+    configs: { config: description.config, adapterConfig: description.adapterConfig },
   };
 }
 

@@ -2,6 +2,8 @@ import type { CheckpointDescription } from '@amalgam/tensors';
 
 /** About 70 MB of descriptions; a model of seven billion parameters has some 300 tensors. */
 const MOST_TENSORS = 200_000;
+/** Characters of a config that take as much memory as a tensor's description. */
+const CHARACTERS_PER_TENSOR = 100;
 
 /**
  * Descriptions of checkpoints by their ids, those that were used last. A checkpoint that is ready never changes, so what is kept
@@ -24,7 +26,7 @@ export class DescriptionCache {
 
   /** One that is larger than everything that may be kept is not. */
   set(checkpointId: string, description: CheckpointDescription): void {
-    const { size } = description.tensors;
+    const size = sizeOf(description);
     if (size > this.mostTensors) return;
     this.#remove(checkpointId);
     this.#kept.set(checkpointId, description);
@@ -36,7 +38,17 @@ export class DescriptionCache {
   }
 
   #remove(checkpointId: string): void {
-    this.#tensors -= this.#kept.get(checkpointId)?.tensors.size ?? 0;
+    const kept = this.#kept.get(checkpointId);
+    if (kept !== undefined) this.#tensors -= sizeOf(kept);
     this.#kept.delete(checkpointId);
   }
+}
+
+/** In tensors: its own, and as many as take the memory of its configs. */
+function sizeOf({ tensors, config, adapterConfig }: CheckpointDescription): number {
+  let size = tensors.size;
+  for (const object of [config, adapterConfig]) {
+    if (object !== null) size += Math.ceil(JSON.stringify(object).length / CHARACTERS_PER_TENSOR);
+  }
+  return size;
 }

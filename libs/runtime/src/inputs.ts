@@ -174,7 +174,7 @@ async function describeStored(
   const inventory = await database.checkpoints.inventory(projectId, row.id);
   if (inventory === null) return null;
   const files = row.files.map((file) => ({ path: file.path, bytes: Number(file.bytes) }));
-  const description = checkpointFromInventory(files, inventory, row.name);
+  const description = checkpointFromInventory(files, inventory.tensors, row.name, inventory.configs);
   descriptions.set(row.id, description);
   return description;
 }

@@ -1,6 +1,7 @@
 import { AmalgamError, byCodeUnit, DTYPES, type Dtype, quote } from '@amalgam/contracts';
 import { mapBounded } from './bounded.js';
 import { type CheckpointLayout, chooseLayout } from './checkpoint-layout.js';
+import { type CheckpointConfigs, readConfigs } from './config.js';
 import type { FolderFile, ReadableFolder } from './folder.js';
 import { foreignFormat, MAGIC_BYTES } from './foreign-formats.js';
 import { readHeader, type SafetensorsHeader } from './safetensors-header.js';
@@ -24,7 +25,7 @@ export interface CheckpointTensor {
   begin: number;
 }
 
-export interface CheckpointDescription {
+export interface CheckpointDescription extends CheckpointConfigs {
   kind: 'model' | 'adapter';
   /** Every file of the folder, by path. */
   files: FolderFile[];
@@ -45,7 +46,7 @@ export interface CheckpointDescription {
 }
 
 /**
- * Describes the checkpoint in a folder from its file names and safetensors headers; no tensor data is read.
+ * Describes the checkpoint in a folder from its file names, configs and safetensors headers; no tensor data is read.
  * Which files hold the weights: see `chooseLayout`. A sharded checkpoint's index and its shards must agree on
  * every tensor.
  *
@@ -70,7 +71,7 @@ export async function describeCheckpoint(folder: ReadableFolder): Promise<Checkp
   });
   const tensors = gather(folder.label, weightFiles, headers);
   if (index !== null && layout.weights === 'index') checkIndex(`${folder.label}/${layout.indexFile}`, index, tensors);
-  return assemble(files, layout, weightFiles, tensors);
+  return assemble(files, layout, weightFiles, tensors, await readConfigs(folder, files));
 }
 
 /** Completes a description: sorts, sums, and tells side files from the rest. */
@@ -79,6 +80,7 @@ export function assemble(
   layout: CheckpointLayout,
   weightFiles: readonly string[],
   tensors: readonly CheckpointTensor[],
+  configs: CheckpointConfigs,
 ): CheckpointDescription {
   const indexFile = layout.weights === 'index' ? layout.indexFile : null;
   const used = new Set<string>(weightFiles);
@@ -108,6 +110,8 @@ export function assemble(
     parameters,
     bytes,
     dtypes,
+    config: configs.config,
+    adapterConfig: configs.adapterConfig,
   };
 }
 

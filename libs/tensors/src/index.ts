@@ -3,6 +3,7 @@ export {
   type CheckpointTensor,
   describeCheckpoint,
 } from './checkpoint.js';
+export { type CheckpointConfigs, type JsonObject, parseConfig } from './config.js';
 export { type DatasetDescription, type DatasetTensor, describeDataset, LABELS } from './dataset.js';
 export { type DatasetReader, openDataset } from './dataset-reader.js';
 export { checkFinite, checkLabels, IGNORED_LABEL, readLabels } from './dataset-values.js';

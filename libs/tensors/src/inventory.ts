@@ -1,6 +1,7 @@
 import { AmalgamError, byCodeUnit, type Dtype, isDtype, quote } from '@amalgam/contracts';
 import { assemble, type CheckpointDescription, type CheckpointTensor } from './checkpoint.js';
 import { chooseLayout } from './checkpoint-layout.js';
+import { type CheckpointConfigs, NO_CONFIGS } from './config.js';
 import type { FolderFile } from './folder.js';
 import { LENGTH_BYTES } from './safetensors-header.js';
 import { bytesOf, elementsOf, isDimension } from './shape.js';
@@ -16,7 +17,7 @@ export interface InventoryTensor {
 }
 
 /** A description as JSON. */
-export interface Inventory {
+export interface Inventory extends CheckpointConfigs {
   files: FolderFile[];
   tensors: InventoryTensor[];
 }
@@ -32,12 +33,14 @@ export function inventoryOf(description: CheckpointDescription): Inventory {
       file,
       begin,
     })),
+    config: description.config,
+    adapterConfig: description.adapterConfig,
   };
 }
 
 /**
  * The description that `inventoryOf` was given, from what was stored of it; nothing is read. `files` must be
- * all files of the checkpoint. `label` is what error messages call it.
+ * all files of the checkpoint. `label` is what error messages call it. `configs` are absent where nobody kept them.
  *
  * Errors: `invalid_checkpoint` when the parts contradict one another.
  */
@@ -45,6 +48,7 @@ export function checkpointFromInventory(
   files: readonly FolderFile[],
   tensors: readonly InventoryTensor[],
   label = 'stored checkpoint',
+  configs: CheckpointConfigs = NO_CONFIGS,
 ): CheckpointDescription {
   const sorted = files.map(({ path, bytes }) => ({ path, bytes })).sort((a, b) => byCodeUnit(a.path, b.path));
   const sizes = new Map(sorted.map(({ path, bytes }) => [path, bytes]));
@@ -62,7 +66,7 @@ export function checkpointFromInventory(
     if (!weights.has(tensor.file)) throw fail(`${quote(tensor.file)} is not one of the weight files`);
     return completeTensor(tensor, sizes.get(tensor.file), fail);
   });
-  return assemble(sorted, layout, weightFiles, complete);
+  return assemble(sorted, layout, weightFiles, complete, configs);
 }
 
 function completeTensor(

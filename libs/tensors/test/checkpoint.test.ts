@@ -26,6 +26,8 @@ describe('layouts', () => {
     const at = file.length - 36;
     expect(description).toEqual({
       kind: 'model',
+      config: {},
+      adapterConfig: null,
       files: [
         { path: 'config.json', bytes: 2 },
         { path: 'heads/x.safetensors', bytes: 4 },
@@ -158,11 +160,12 @@ describe('inventories', () => {
     ['a single file', { 'model.safetensors': weights('b', 'a'), 'config.json': '{}' }],
     ['shards', sharded()],
     ['an adapter', { 'adapter_model.safetensors': weights('lora'), 'adapter_config.json': '{}' }],
+    ['a model with its config', { 'model.safetensors': weights('a'), 'config.json': '{"num_hidden_layers":2}' }],
     ['no tensors', { 'model.safetensors': weights() }],
   ])('give back the description of %s', async (_what, files) => {
     const description = await describeCheckpoint(memory(files));
     const stored = JSON.parse(JSON.stringify(inventoryOf(description))) as ReturnType<typeof inventoryOf>;
-    const again = checkpointFromInventory(stored.files, stored.tensors);
+    const again = checkpointFromInventory(stored.files, stored.tensors, 'stored', stored);
     expect(again).toEqual(description);
     expect([...again.tensors.keys()]).toEqual([...description.tensors.keys()]);
   });

@@ -31,9 +31,9 @@ export async function checkpointRoutes(app: Api): Promise<void> {
       const { id } = request.params;
       const { after, limit = 100, q } = request.query;
       assertId('checkpoint', id);
-      const all = found(await checkpoints.inventory(projectOf(request), id), 'checkpoint', id);
+      const { tensors } = found(await checkpoints.inventory(projectOf(request), id), 'checkpoint', id);
       const part = q?.toLowerCase();
-      const left = all
+      const left = tensors
         .filter(
           ({ name }) =>
             (after === undefined || name > after) && (part === undefined || name.toLowerCase().includes(part)),

@@ -197,6 +197,7 @@ export async function succeed(world: World, claimed: Claim, bytes = weights(7)):
       parameters: 6,
       dtypes: { F32: 6 },
       inventory: [],
+      configs: { config: null, adapterConfig: null },
     },
   });
 }

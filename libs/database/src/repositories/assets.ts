@@ -26,6 +26,13 @@ export interface Contents {
   /** Elements by dtype. */
   dtypes: Record<string, number>;
   inventory: TensorInfo[];
+  configs: StoredConfigs;
+}
+
+/** A checkpoint's config.json and adapter_config.json, parsed; null where it has none. */
+export interface StoredConfigs {
+  config: Record<string, unknown> | null;
+  adapterConfig: Record<string, unknown> | null;
 }
 
 /** What reading the headers of a graph or dataset gives. */
@@ -269,13 +276,17 @@ export class CheckpointRepository extends AssetRepository<'checkpoint'> {
     super(context, 'checkpoint');
   }
 
-  /** The tensors, once it is ready; null as for `get`. */
-  async inventory(projectId: string, id: string): Promise<TensorInfo[] | null> {
+  /** The tensors and configs, once it is ready; null as for `get`. Checkpoints of earlier versions have no configs. */
+  async inventory(projectId: string, id: string): Promise<{ tensors: TensorInfo[]; configs: StoredConfigs } | null> {
     const row = await this.context.prisma.asset.findUnique({
       where: { id, projectId, kind: this.kind, state: { not: 'deleted' } },
-      select: { inventory: true },
+      select: { inventory: true, configs: true },
     });
-    return row === null ? null : ((row.inventory ?? []) as unknown as TensorInfo[]);
+    if (row === null) return null;
+    return {
+      tensors: (row.inventory ?? []) as unknown as TensorInfo[],
+      configs: (row.configs ?? { config: null, adapterConfig: null }) as unknown as StoredConfigs,
+    };
   }
 }
 
@@ -313,6 +324,7 @@ function contentColumns(contents: Contents | Described) {
     parameters: contents.parameters,
     dtypes: toJson(contents.dtypes),
     inventory: toJsonOrNull(contents.inventory),
+    configs: toJsonOrNull(contents.configs),
   };
 }
 

@@ -10,10 +10,10 @@ import type {
 import type { Prisma } from '../generated/client.js';
 import { toNumber } from '../json.js';
 
-/** Everything but the inventory, which may hold half a million tensors. */
+/** Everything but the inventory, which may hold half a million tensors, and the configs, of up to a megabyte. */
 export const assetQuery = {
   include: { files: { orderBy: { position: 'asc' } } },
-  omit: { inventory: true },
+  omit: { inventory: true, configs: true },
 } as const satisfies Prisma.AssetDefaultArgs;
 
 /** A checkpoint, graph or dataset with its files. */
