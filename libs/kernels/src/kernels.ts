@@ -55,6 +55,12 @@ interface Exports {
   findEqual(src: Pointer, n: number, key: number, nth: number): number;
   trim(data: Pointer, n: number, bar: number): number;
   dropLargest(data: Pointer, n: number, bar: number): number;
+  countOrdered(src: Pointer, n: number, low: number, high: number, shift: number, histogram: Pointer): number;
+  countEqualOrdered(src: Pointer, n: number, key: number): number;
+  findEqualOrdered(src: Pointer, n: number, key: number, nth: number): number;
+  /** Signed, as WebAssembly returns it: `>>> 0` makes it the key. */
+  largestOrdered(src: Pointer, n: number): number;
+  largestMagnitude(src: Pointer, n: number): number;
   electMerge(
     deltas: Pointer,
     stride: number,
