@@ -1,20 +1,19 @@
 import Type, { type Static } from 'typebox';
 import { OUT_DTYPES, type OutDtype } from './dtypes.js';
-
-/** Parameters whose names and ranges depend on the method; the method's own schema checks them. */
-const Parameters = Type.Record(Type.String(), Type.Unknown(), {
-  description: "The method's parameters; GET /v1/methods/{name} gives their JSON Schema",
-});
-
-const Reference = Type.String({
-  minLength: 1,
-  maxLength: 4096,
-  description: 'A checkpoint: an id over the API; in the CLI also a path, relative to the recipe file',
-});
+import { Modules, Slices } from './recipe-layers.js';
+import { Parameters, Reference } from './recipe-parts.js';
+import { TokenizerRecipe } from './recipe-tokenizer.js';
 
 export const RecipeModel = Type.Object(
   {
     model: Reference,
+    adapter: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 4096,
+        description: 'A LoRA adapter that is applied to the model while it is read: an id or path as of a checkpoint',
+      }),
+    ),
     name: Type.Optional(
       Type.String({
         pattern: '^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$',
@@ -60,6 +59,16 @@ export const RecipeTask = Type.Object(
   { additionalProperties: false },
 );
 
+/** LiNeS: task vectors scaled by depth. */
+export const Modifier = Type.Object(
+  {
+    name: Type.Enum(['lines']),
+    alpha: Type.Union([Type.Number(), Type.Literal('auto')], { description: 'Factor of the first layer' }),
+    beta: Type.Number({ description: 'What is added to it up to the last layer' }),
+  },
+  { additionalProperties: false },
+);
+
 const Globs = Type.Array(Type.String({ minLength: 1, maxLength: 1024 }), { maxItems: 1000 });
 
 /** What to merge and how (docs/recipes.md). */
@@ -69,6 +78,19 @@ export const Recipe = Type.Object(
     base: Type.Optional(Reference),
     models: Type.Array(RecipeModel, { minItems: 1, maxItems: 64 }),
     parameters: Type.Optional(Parameters),
+    slices: Type.Optional(Slices),
+    modules: Type.Optional(Modules),
+    modifiers: Type.Optional(
+      Type.Array(Modifier, { maxItems: 1, description: 'Change what the method makes of the task vectors' }),
+    ),
+    tokenizer: Type.Optional(TokenizerRecipe),
+    chat_template: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 262_144,
+        description: 'auto (the one that most models have), the name of a built-in one, or a Jinja template',
+      }),
+    ),
     dtype: Type.Optional(
       Type.Enum(['float32'], { description: 'Arithmetic; sums over a tensor use float64. Default float32' }),
     ),
@@ -108,6 +130,19 @@ export const Recipe = Type.Object(
 );
 export type Recipe = Static<typeof Recipe>;
 export type RecipeModel = Static<typeof RecipeModel>;
+export type Modifier = Static<typeof Modifier>;
 export type RecipeTask = Static<typeof RecipeTask>;
 
 export const DEFAULT_SHARD_BYTES = 5_000_000_000;
+
+/** How slices, modules and the tokenizer name a model of the recipe: `model`, or `model+adapter`. */
+export function referenceOf({ model, adapter }: Pick<RecipeModel, 'model' | 'adapter'>): string {
+  return adapter === undefined ? model : `${model}+${adapter}`;
+}
+
+/** What a slice's reference names: an index into the recipe's models, else the base; null: neither. */
+export function findModel(recipe: Pick<Recipe, 'base' | 'models'>, reference: string): number | 'base' | null {
+  const index = recipe.models.findIndex((model) => referenceOf(model) === reference);
+  if (index >= 0) return index;
+  return reference === recipe.base ? 'base' : null;
+}
