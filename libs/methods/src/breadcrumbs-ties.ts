@@ -28,6 +28,7 @@ export const breadcrumbsTies = defineMethod({
     { additionalProperties: false },
   ),
   inputs: 'task_vectors',
+  uniform: ({ global }) => (global.scope === 'model' ? ['density', 'gamma'] : []),
   sparsify: toBand,
   electsSigns: () => true,
   combine: (block, { global }) => addElected(block, global.consensus, global.lambda, global.normalize),

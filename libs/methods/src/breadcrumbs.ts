@@ -26,6 +26,7 @@ export const breadcrumbs = defineMethod({
     { additionalProperties: false },
   ),
   inputs: 'task_vectors',
+  uniform: ({ global }) => (global.scope === 'model' ? ['density', 'gamma'] : []),
   check: ({ global, models }) => weightsSumToZero(global.normalize, models),
   sparsify: toBand,
   combine: (block, { global, models }) => addSum(block, weightsOf(models), global.lambda, global.normalize),

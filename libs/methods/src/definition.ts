@@ -71,6 +71,11 @@ export interface MergeMethod<G extends TObject = TObject, M extends TObject = TO
   inputs: 'weights' | 'task_vectors' | 'by_base';
   /** Rules that no single field shows. Pointers start at the recipe. */
   check?(settings: Settings<Static<G>, Static<M>>): FieldError[];
+  /**
+   * Parameters that with these settings must be the same for all tensors, besides enumerations and what has `uniform: true` in
+   * its schema. Only parameters that cannot vary themselves may decide.
+   */
+  uniform?(settings: Settings<Static<G>, Static<M>>): string[];
   /** Marks a method whose coefficients are learned from the recipe's tasks before it merges; it takes task vectors. */
   tuned?(settings: Settings<Static<G>, Static<M>>): TuningSettings;
   /** What the method keeps of its task vectors; null where these settings keep everything. */

@@ -20,7 +20,7 @@ export const density = (value: number, description = 'Share of each task vector 
 
 /** Of the methods that draw masks. */
 export const seed = () =>
-  Type.Integer({ default: 0, minimum: 0, maximum: 2 ** 32 - 1, description: 'Of the random masks' });
+  Type.Integer({ default: 0, minimum: 0, maximum: 2 ** 32 - 1, description: 'Of the random masks', uniform: true });
 
 export const rescale = (divisor: string) =>
   Type.Boolean({ default: true, description: `Divide what is kept by its ${divisor}` });

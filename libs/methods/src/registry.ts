@@ -13,6 +13,7 @@ import { modelStock } from './model-stock.js';
 import { multislerp } from './multislerp.js';
 import { nearswap } from './nearswap.js';
 import { nuslerp } from './nuslerp.js';
+import { describeParameters } from './parameter-schemas.js';
 import { slerp } from './slerp.js';
 import { taskArithmetic } from './task-arithmetic.js';
 import { ties } from './ties.js';
@@ -66,12 +67,7 @@ export function describeMethod(method: MergeMethod): Method {
     needs_base: method.base,
     needs_tasks: method.tuned !== undefined,
     models: method.models,
-    parameters: toJsonSchema(method.parameters),
-    model_parameters: toJsonSchema(method.modelParameters),
+    parameters: describeParameters(method, method.parameters),
+    model_parameters: describeParameters(method, method.modelParameters),
   };
-}
-
-/** TypeBox schemas are JSON Schemas with hidden marks, which a round trip through JSON drops. */
-function toJsonSchema(schema: object): Record<string, unknown> {
-  return JSON.parse(JSON.stringify(schema)) as Record<string, unknown>;
 }

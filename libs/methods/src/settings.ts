@@ -1,103 +1,216 @@
 import { AmalgamError, type FieldError, type Recipe, validate } from '@amalgam/contracts';
-import Type, { type TObject, type TSchema } from 'typebox';
+import type { TSchema } from 'typebox';
 import type { MergeMethod, Settings } from './definition.js';
+import { type Levels, levelsOf, type Place } from './levels.js';
+import { parameterVariation, schemasOf } from './parameter-schemas.js';
+import { checkLayers } from './recipe-layers.js';
 import { getMethod } from './registry.js';
 import { checkTasks } from './tasks.js';
+import { chain, checkVarying, evaluate, isVarying } from './varying.js';
 
 export interface ResolvedRecipe {
   method: MergeMethod;
+  /**
+   * Of tensors outside of slices, modules and layers whose names no filter knows. What cannot vary by tensor (the method's
+   * `uniform`, enumerations, seeds) is so for every tensor.
+   */
   settings: Settings;
+  /**
+   * Of one tensor; `models` go with `place.models`. Equal settings are the same object.
+   *
+   * @throws AmalgamError `invalid_recipe` where they break the method's rules
+   */
+  settingsAt(place: Place): Settings;
+  /** May settings differ from tensor to tensor? */
+  varies: boolean;
   /** The recipe with every parameter's default filled in. */
   recipe: Recipe;
 }
 
 /**
- * Checks method, parameters, number of models and tasks, and fills in the defaults. A model parameter is looked up with the model, then
- * among the recipe's parameters, then in the method's defaults.
+ * Checks method, parameters, slices, number of models and tasks, and fills in the defaults. A parameter is looked up with the slice's
+ * source, then in the slice, the module, the model, the recipe, and in the method's defaults; a value that varies by name and
+ * has none for a tensor leaves it to the next.
  *
  * @throws AmalgamError `unknown_method`, or `invalid_recipe` with every problem and its JSON pointer.
  */
 export function resolveRecipe(recipe: Recipe): ResolvedRecipe {
   const method = getMethod(recipe.method);
+  const levels = levelsOf(recipe);
   const errors: FieldError[] = [];
-
-  const { anywhere, perModel } = schemasOf(method);
-  const given = recipe.parameters ?? {};
-  collect(errors, validate(anywhere, given, '/parameters'));
-  recipe.models.forEach((model, i) => {
-    collect(errors, validate(perModel, model.parameters ?? {}, `/models/${i}/parameters`));
-  });
-
-  const { minimum, maximum } = method.models;
-  if (recipe.models.length < minimum || (maximum !== null && recipe.models.length > maximum)) {
-    const wanted =
-      maximum === minimum ? `${minimum}` : maximum === null ? `at least ${minimum}` : `${minimum} to ${maximum}`;
-    errors.push({ pointer: '/models', detail: `${method.name} takes ${wanted} models, not ${recipe.models.length}` });
+  for (const { parameters, pointer, perModel } of levels.all) {
+    errors.push(...checkParameters(method, parameters, pointer, perModel));
   }
+  errors.push(...checkLayers(recipe, method));
   if (method.base === 'required' && recipe.base === undefined) {
     errors.push({ pointer: '/base', detail: `${method.name} needs a base` });
   }
   errors.push(...checkTasks(recipe, method));
   if (errors.length > 0) throw invalid(errors);
 
-  const settings: Settings = {
-    global: fill(method.parameters, given),
-    models: recipe.models.map((model) => fill(method.modelParameters, model.parameters ?? {}, given)),
-  };
-  const broken = method.check?.(settings) ?? [];
-  if (broken.length > 0) throw invalid(broken);
+  const nowhere = { name: '', sources: [], slice: null, module: null, t: 0 };
+  const settings = settingsOf(method, levels, {
+    ...nowhere,
+    models: recipe.models.map((_, model) => ({ model, name: '' })),
+  });
+  const misplaced = checkUniform(method, settings, levels);
+  if (misplaced.length > 0) throw invalid(misplaced);
+  const varies = levels.all.some(
+    ({ parameters, local }) =>
+      (local && Object.keys(parameters).length > 0) || Object.values(parameters).some(isVaried),
+  );
+  // What holds for every tensor is told before any header is looked at.
+  if (!varies && recipe.slices === undefined && recipe.modules === undefined) check(method, settings);
 
-  return {
-    method,
-    settings,
-    recipe: {
-      ...recipe,
-      parameters: settings.global,
-      models: recipe.models.map((model, i) => ({ ...model, parameters: settings.models[i]! })),
-    },
-  };
-}
+  return { method, settings, settingsAt: memoize(method, levels, varies), varies, recipe: fillIn(recipe, method) };
 
-interface Schemas {
-  /** Of the recipe's own parameters: the method's, and the models' as defaults for all of them. */
-  anywhere: TObject;
-  perModel: TObject;
-}
-
-/** Made once for each method: the validator compiles every schema object that it meets, and keeps what it compiled. */
-const schemas = new WeakMap<MergeMethod, Schemas>();
-
-function schemasOf(method: MergeMethod): Schemas {
-  let made = schemas.get(method);
-  if (made === undefined) {
-    const closed = { additionalProperties: false };
-    made = {
-      anywhere: Type.Object({ ...optional(method.parameters), ...optional(method.modelParameters) }, closed),
-      perModel: Type.Object(optional(method.modelParameters), closed),
-    };
-    schemas.set(method, made);
+  function isVaried(value: unknown): boolean {
+    // adamerging's clamp is a list by nature.
+    return method.tuned === undefined && isVarying(value);
   }
-  return made;
+}
+
+function checkParameters(
+  method: MergeMethod,
+  given: Record<string, unknown>,
+  pointer: string,
+  perModel: boolean,
+): FieldError[] {
+  const schemas = schemasOf(method);
+  const schema = perModel ? schemas.perModel : schemas.anywhere;
+  const plain: Record<string, unknown> = {};
+  const errors: FieldError[] = [];
+  for (const [name, value] of Object.entries(given)) {
+    const property: TSchema | undefined = Object.hasOwn(schema.properties, name) ? schema.properties[name] : undefined;
+    const varies = property !== undefined && parameterVariation(method, property) !== 'none';
+    if (varies && isVarying(value)) errors.push(...checkVarying(property, value, `${pointer}/${name}`));
+    else if (property !== undefined && isConditional(value))
+      errors.push(cannotVary(method, name, `${pointer}/${name}`));
+    else plain[name] = value;
+  }
+  const checked = validate(schema, plain, pointer);
+  return checked.ok ? errors : [...checked.errors, ...errors];
+}
+
+function isConditional(value: unknown): boolean {
+  const entry: unknown = Array.isArray(value) ? value[0] : value;
+  return typeof entry === 'object' && entry !== null && 'value' in entry;
+}
+
+/** Parameters of which a merge has one value, given for some of the tensors. */
+function checkUniform(method: MergeMethod, settings: Settings, { all }: Levels): FieldError[] {
+  const named = new Set(method.uniform?.(settings) ?? []);
+  const properties = { ...method.parameters.properties, ...method.modelParameters.properties };
+  const isUniform = (name: string) => named.has(name) || parameterVariation(method, properties[name]!) === 'none';
+  return all.flatMap(({ parameters, pointer, local }) =>
+    Object.entries(parameters).flatMap(([name, value]) =>
+      isUniform(name) && (local || (named.has(name) && isVarying(value)))
+        ? [cannotVary(method, name, `${pointer}/${name}`)]
+        : [],
+    ),
+  );
+}
+
+function cannotVary(method: MergeMethod, name: string, pointer: string): FieldError {
+  return {
+    pointer,
+    detail: `${name} of ${method.name} cannot vary by tensor with these settings: one value serves them all`,
+  };
+}
+
+/** Settings by tensor, each distinct one made and checked once. */
+function memoize(method: MergeMethod, levels: Levels, varies: boolean): (place: Place) => Settings {
+  const made = new Map<string, Settings>();
+  // Where nothing varies, settings follow from the models alone.
+  const byModels = new Map<string, Settings>();
+  return (place) => {
+    const models = place.models.map(({ model }) => model).join(' ');
+    const known = varies ? undefined : byModels.get(models);
+    if (known !== undefined) return known;
+    const settings = settingsOf(method, levels, place);
+    const key = JSON.stringify(settings);
+    let same = made.get(key);
+    if (same === undefined) {
+      check(method, settings, place);
+      same = settings;
+      made.set(key, same);
+    }
+    if (!varies) byModels.set(models, same);
+    return same;
+  };
+}
+
+function settingsOf(method: MergeMethod, levels: Levels, place: Place): Settings {
+  const global = levels.ofTensor(place);
+  return {
+    global: fill(method.parameters, global, (setting) => evaluate(setting, place.name, place.t)),
+    models: place.models.map(({ name }, i) =>
+      fill(method.modelParameters, levels.ofModel(place, i), (setting) => evaluate(setting, name, place.t)),
+    ),
+  };
+
+  function fill(
+    schema: MergeMethod['parameters'],
+    sources: readonly Record<string, unknown>[],
+    settle: (setting: unknown) => unknown,
+  ): Record<string, unknown> {
+    const filled: Record<string, unknown> = {};
+    for (const [name, property] of Object.entries(schema.properties)) {
+      const varies = parameterVariation(method, property) !== 'none';
+      let value: unknown;
+      for (const source of sources) {
+        if (!Object.hasOwn(source, name)) continue;
+        value = varies ? settle(source[name]) : source[name];
+        if (value !== undefined) break;
+      }
+      filled[name] = value === undefined ? defaultOf(property) : value;
+    }
+    return filled;
+  }
+}
+
+/** @throws AmalgamError `invalid_recipe`; its pointers start at the recipe's models, and it names the tensor if there is one. */
+function check(method: MergeMethod, settings: Settings, place?: Place): void {
+  const broken = method.check?.(settings) ?? [];
+  if (broken.length === 0) return;
+  if (place === undefined) throw invalid(broken);
+  const errors = broken.map(({ pointer, detail }) => ({
+    pointer: pointer.replace(/^\/models\/(\d+)/, (all, i) => {
+      const model = place.models[Number(i)]?.model;
+      return model === undefined ? all : `/models/${model}`;
+    }),
+    detail: `${detail} (tensor "${place.name}")`,
+  }));
+  throw invalid(errors);
+}
+
+/** With the defaults at the lowest levels, so that it means the same wherever it is resolved again. */
+function fillIn(recipe: Recipe, method: MergeMethod): Recipe {
+  const fill = (schema: MergeMethod['parameters'], ...sources: Record<string, unknown>[]) =>
+    Object.fromEntries(
+      Object.entries(schema.properties).map(([name, property]) => {
+        const given = sources.flatMap((source) => (Object.hasOwn(source, name) ? [source[name]] : []));
+        const varies = parameterVariation(method, property) !== 'none';
+        if (!varies) return [name, given.length > 0 ? given[0] : defaultOf(property)];
+        return [name, chain([...given, defaultOf(property)])];
+      }),
+    );
+  const given = recipe.parameters ?? {};
+  return {
+    ...recipe,
+    parameters: fill(method.parameters, given),
+    models: recipe.models.map((model) => ({
+      ...model,
+      parameters: fill(method.modelParameters, model.parameters ?? {}, given),
+    })),
+  };
+}
+
+function defaultOf(property: TSchema): unknown {
+  return (property as { default?: unknown }).default;
 }
 
 function invalid(errors: FieldError[]): AmalgamError {
   const detail = errors.map((error) => `${error.pointer}: ${error.detail}`).join('; ');
   return new AmalgamError('invalid_recipe', detail, { errors });
-}
-
-function collect(errors: FieldError[], result: ReturnType<typeof validate>): void {
-  if (!result.ok) errors.push(...result.errors);
-}
-
-function optional(schema: TObject): Record<string, TSchema> {
-  return Object.fromEntries(Object.entries(schema.properties).map(([key, value]) => [key, Type.Optional(value)]));
-}
-
-function fill(schema: TObject, ...sources: Record<string, unknown>[]): Record<string, unknown> {
-  const filled: Record<string, unknown> = {};
-  for (const [key, property] of Object.entries(schema.properties)) {
-    const source = sources.find((values) => Object.hasOwn(values, key));
-    filled[key] = source === undefined ? (property as { default?: unknown }).default : source[key];
-  }
-  return filled;
 }

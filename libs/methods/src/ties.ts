@@ -29,6 +29,7 @@ export const ties = defineMethod({
   ),
   modelParameters: Type.Object({ weight: weight(1), density: density(0.2) }, { additionalProperties: false }),
   inputs: 'task_vectors',
+  uniform: ({ global }) => (global.scope === 'model' ? ['density'] : []),
   sparsify: ({ global, models }) => ({
     by: 'magnitude',
     scope: global.scope,
