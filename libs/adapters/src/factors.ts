@@ -1,0 +1,57 @@
+import { quote } from '@amalgam/contracts';
+import type { CheckpointDescription, CheckpointTensor } from '@amalgam/tensors';
+import { parseAdapterName } from './adapter-names.js';
+import type { Problem } from './problems.js';
+
+/** Both factors of one module. */
+export interface FactorPair {
+  /** Without "base_model.model.". */
+  module: string;
+  a: CheckpointTensor;
+  b: CheckpointTensor;
+  embedding: boolean;
+}
+
+export interface AdapterTensors {
+  /** In order of their names. */
+  pairs: FactorPair[];
+  /** Tensors that were trained whole, by the name that they have in a model. */
+  whole: Map<string, CheckpointTensor>;
+}
+
+/** Sorts an adapter's tensors by what they are; what is wrong with them goes to `problems`. */
+export function collectFactors(adapter: Pick<CheckpointDescription, 'tensors'>, problems: Problem[]): AdapterTensors {
+  const report = (detail: string) => problems.push({ code: 'invalid_checkpoint', detail });
+  const halves = new Map<string, { a?: CheckpointTensor; b?: CheckpointTensor; embedding: boolean }>();
+  const whole = new Map<string, CheckpointTensor>();
+  const adapters = new Set<string>();
+  for (const tensor of adapter.tensors.values()) {
+    const parsed = parseAdapterName(tensor.name);
+    if (parsed.kind === 'unknown') {
+      report(`${quote(tensor.name)} is ${parsed.reason}`);
+    } else if (parsed.kind === 'whole') {
+      const other = whole.get(parsed.name);
+      if (other !== undefined) report(`${quote(tensor.name)} and ${quote(other.name)} are the same tensor of a model`);
+      whole.set(parsed.name, tensor);
+    } else if (parsed.kind === 'factor') {
+      adapters.add(parsed.adapter);
+      const half = halves.get(parsed.module) ?? { embedding: parsed.embedding };
+      const slot = parsed.factor === 'A' ? 'a' : 'b';
+      const other = half[slot];
+      if (other !== undefined) report(`${quote(tensor.name)} and ${quote(other.name)} are for the same module`);
+      else if (half.embedding !== parsed.embedding)
+        report(`${quote(tensor.name)} has a factor of another kind beside it`);
+      half[slot] = tensor;
+      halves.set(parsed.module, half);
+    }
+  }
+  if (adapters.size > 1) {
+    report(`holds several adapters, ${[...adapters].map((name) => quote(name)).join(', ')}; keep one of them`);
+  }
+  const pairs: FactorPair[] = [];
+  for (const [module, { a, b, embedding }] of halves) {
+    if (a !== undefined && b !== undefined) pairs.push({ module, a, b, embedding });
+    else report(`${quote((a ?? b)?.name ?? '')} is there without its other factor ${a === undefined ? 'A' : 'B'}`);
+  }
+  return { pairs, whole };
+}
