@@ -42,9 +42,16 @@ export function checkVarying(schema: TSchema, setting: object, pointer: string):
     if (setting.length > MOST_CONDITIONS) {
       return [{ pointer, detail: `has ${setting.length} conditions, more than ${MOST_CONDITIONS}` }];
     }
-    return setting.flatMap((entry: unknown, i) => checkCondition(schema, variation, entry, `${pointer}/${i}`));
+    if (!setting.every(isCondition)) {
+      return [{ pointer, detail: 'a list holds either numbers (a gradient) or conditions { value, filter }' }];
+    }
+    return setting.flatMap((entry, i) => checkCondition(schema, variation, entry, `${pointer}/${i}`));
   }
   return checkCondition(schema, variation, setting, pointer);
+}
+
+function isCondition(entry: unknown): entry is object {
+  return typeof entry === 'object' && entry !== null && !Array.isArray(entry);
 }
 
 function checkGradient(schema: TSchema, variation: Variation, list: number[], pointer: string): FieldError[] {
@@ -53,11 +60,7 @@ function checkGradient(schema: TSchema, variation: Variation, list: number[], po
   return list.flatMap((value, i) => problems(schema, value, `${pointer}/${i}`));
 }
 
-function checkCondition(schema: TSchema, variation: Variation, entry: unknown, pointer: string): FieldError[] {
-  if (typeof entry !== 'object' || entry === null || Array.isArray(entry)) {
-    const detail = 'a list holds either numbers (a gradient) or conditions { value, filter }, not both';
-    return [{ pointer, detail }];
-  }
+function checkCondition(schema: TSchema, variation: Variation, entry: object, pointer: string): FieldError[] {
   const shape = problems(ConditionShape, entry, pointer);
   if (shape.length > 0) return shape;
   const { value } = entry as Condition;
