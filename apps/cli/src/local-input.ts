@@ -103,15 +103,15 @@ export async function openRecipeInputs(recipe: Recipe, folder: string) {
   return { base, models, all: base === null ? models : [base, ...models], tasks };
 }
 
-/** Whether every task fits its graph and data, from headers alone. @throws AmalgamError as `checkTaskData` */
-export function checkLocalTasks(tasks: readonly LocalTask[], plan: Pick<MergePlan, 'tuning'>): void {
+/** Whether every task fits its graph and data, from headers alone; adds to the plan's warnings. @throws AmalgamError as `checkTaskData` */
+export function checkLocalTasks(tasks: readonly LocalTask[], plan: Pick<MergePlan, 'tuning' | 'warnings'>): void {
   const described = tasks.map(({ task, graph, data, evaluation }) => ({
     task,
     graph: graph.description,
     data: data?.description ?? null,
     evaluation: evaluation?.description ?? null,
   }));
-  checkTaskData(described, plan.tuning?.settings.batchSize ?? null);
+  plan.warnings.push(...checkTaskData(described, plan.tuning?.settings.batchSize ?? null));
 }
 
 async function locate(path: string, reference: string): Promise<{ real: string; isFile: boolean }> {

@@ -1,3 +1,3 @@
 export { type GradientRequest, type Gradients, gradients } from './gradients.js';
-export { differentiable } from './table.js';
+export { differentiable, withoutGradient } from './table.js';
 export type { Dim, GivenType } from './types.js';

@@ -58,3 +58,8 @@ export const SEVERAL_OUTPUTS: ReadonlySet<string> = new Set(['Split']);
 export function differentiable(): string[] {
   return [...new Set([...Object.keys(RULES), ...Object.keys(LOWERINGS)])].sort();
 }
+
+/** Which of these operators, as `GraphDescription.onPath` names them, stand in the way of a gradient. */
+export function withoutGradient(operators: readonly string[]): string[] {
+  return operators.filter((name) => !(name in RULES || name in LOWERINGS || CONSTANT_ALMOST_EVERYWHERE.has(name)));
+}

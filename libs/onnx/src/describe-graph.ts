@@ -6,6 +6,7 @@ import type { Dimension, GraphProto, ModelProto, NodeProto, ValueInfoProto } fro
 import { bodiesOf } from './nested.js';
 import { EXTERNAL, isStringTensor, tensorInfo } from './tensor.js';
 import { tensorsOf } from './visit.js';
+import { operatorsOnPath } from './weight-path.js';
 
 /** A tensor that a graph takes or gives. */
 export interface ValueSpec {
@@ -31,6 +32,8 @@ export interface GraphDescription {
   parameters: number;
   /** Nodes by operator, by its name in code unit order; bodies of control flow included. */
   operators: Record<string, number>;
+  /** By output: the operators between weights and it, see operatorsOnPath. Descriptions stored before it was recorded lack it. */
+  onPath?: Record<string, string[]>;
 }
 
 /** A file beside the model that holds tensors, relative to the model's folder, and the bytes that it must have. */
@@ -68,6 +71,7 @@ export function describeGraph(model: ModelProto, name = 'model'): GraphDescripti
     initializers: graph.initializer.length + (graph.sparseInitializer?.length ?? 0),
     parameters: floatElements(graph, name),
     operators: Object.fromEntries([...counts].sort(([a], [b]) => byCodeUnit(a, b))),
+    onPath: operatorsOnPath(graph, name),
   };
 }
 

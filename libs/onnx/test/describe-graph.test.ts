@@ -4,6 +4,7 @@ import {
   encodeModel,
   graphAttribute,
   graphFiles,
+  intAttribute,
   type ModelProto,
   readModel,
   type TypeProto,
@@ -25,7 +26,25 @@ describe('a graph is described', () => {
       initializers: 2,
       parameters: 9,
       operators: { Add: 1, MatMul: 1, Relu: 1 },
+      onPath: { y: ['Add', 'MatMul', 'Relu'] },
     });
+  });
+
+  it('by what lies between weights and each output', () => {
+    const described = describeGraph(
+      smallModel({
+        node: [
+          node('Exp', ['x'], ['fed']),
+          node('MatMul', ['fed', 'w'], ['product']),
+          node('Cast', ['product'], ['whole'], { attribute: [intAttribute('to', 7)] }),
+          node('Neg', ['whole'], ['count']),
+          node('Fancy', ['product'], ['y'], { domain: 'org.example' }),
+          node('Sin', ['y'], ['unused']),
+        ],
+        output: [info('y', ['batch', 3]), info('count', ['batch', 3], 'I64'), info('fed', ['batch', 2])],
+      }),
+    );
+    expect(described.onPath).toEqual({ y: ['MatMul', 'org.example.Fancy'], count: [], fed: [] });
   });
 
   it.each(ZOO_MODELS)('of the zoo: %s', async (file) => {

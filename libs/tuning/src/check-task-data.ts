@@ -1,4 +1,5 @@
-import { AmalgamError, type FieldError, quote, type RecipeTask } from '@amalgam/contracts';
+import { withoutGradient } from '@amalgam/autodiff';
+import { AmalgamError, type FieldError, quote, quoteList, type RecipeTask } from '@amalgam/contracts';
 import { type GraphDescription, MINIMUM_OPSET } from '@amalgam/onnx';
 import type { DatasetDescription } from '@amalgam/tensors';
 import { checkTask } from './check-task.js';
@@ -14,12 +15,13 @@ export interface DescribedTask {
 /**
  * Checks all tasks of a recipe from headers alone: for tuned methods, which feed `batch` rows at once, that each can be
  * learned from; and that the result can be judged by each, with `evaluation` or else with `data`. `batch` is null for methods
- * that learn nothing.
+ * that learn nothing. Returns warnings: operators without a gradient that seem to lie between weights and logits. Which of the
+ * initializers are learned, and types, show only when the graph is bound, so that the job itself has the last word.
  *
  * @throws AmalgamError with every problem and its pointer into the recipe: `invalid_graph` or `invalid_dataset` when all are of
  * that kind, `unsupported_graph` for an opset without gradients or graphs of several opsets, else `invalid_recipe`.
  */
-export function checkTaskData(tasks: readonly DescribedTask[], batch: number | null): void {
+export function checkTaskData(tasks: readonly DescribedTask[], batch: number | null): string[] {
   if (batch !== null) {
     const old = tasks.flatMap(tooOld);
     if (old.length > 0) throw refusal('unsupported_graph', old);
@@ -39,6 +41,19 @@ export function checkTaskData(tasks: readonly DescribedTask[], batch: number | n
     for (const error of checks.flatMap((check) => check.errors)) errors.set(`${error.pointer} ${error.detail}`, error);
   }
   if (errors.size > 0) throw refuseTask([...errors.values()]);
+  return batch === null ? [] : tasks.flatMap(missingGradients);
+}
+
+function missingGradients({ task, graph }: DescribedTask): string[] {
+  const outputs = Object.keys(graph.onPath ?? {});
+  const logits = task.logits ?? (outputs.length === 1 ? outputs[0]! : 'logits');
+  const missing = withoutGradient(graph.onPath?.[logits] ?? []);
+  if (missing.length === 0) return [];
+  const operators = `${quoteList(missing)} of opset ${graph.opset}`;
+  return [
+    `task ${quote(task.name)}, graph ${quote(task.graph)}: no gradient is known here of ${operators}, between weights and logits; ` +
+      'where a learned weight goes through, the merge fails before its first step',
+  ];
 }
 
 /** `invalid_graph` or `invalid_dataset` when all errors are of that kind, else `invalid_recipe`. */

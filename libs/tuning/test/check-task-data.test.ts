@@ -70,3 +70,12 @@ it('says once what is wrong with a graph, whichever dataset it was held against'
     ['/tasks/0/graph'],
   ]);
 });
+
+it('warns of operators without a gradient, only where something is learned', () => {
+  const onPath = { logits: ['Floor', 'Gelu', 'MatMul', 'NonMaxSuppression', 'com.microsoft.Attention'] };
+  const tasks = [task('a', { graph: { ...graph(), onPath } }), task('b')];
+  expect(checkTaskData(tasks, null)).toEqual([]);
+  expect(checkTaskData(tasks, 16)).toEqual([
+    expect.stringMatching(/task "a".*"NonMaxSuppression", "com.microsoft.Attention" of opset 20/),
+  ]);
+});

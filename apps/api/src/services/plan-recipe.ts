@@ -25,7 +25,8 @@ export async function planRecipe(
   const inputs = await findInputs(parts, projectId, recipe);
   const { memoryBytes, threads } = config.worker;
   const plan = inBody(() => planMerge(recipe, inputs, { memoryBytes, ...(threads === undefined ? {} : { threads }) }));
-  inBody(() => checkTaskData(inputs.tasks.map(describedTask), plan.tuning?.settings.batchSize ?? null));
+  const tasks = inputs.tasks.map(describedTask);
+  plan.warnings.push(...inBody(() => checkTaskData(tasks, plan.tuning?.settings.batchSize ?? null)));
   return { inputs, plan, resource: describePlan(plan) };
 }
 
