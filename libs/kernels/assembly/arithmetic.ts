@@ -127,6 +127,26 @@ function highHalf(x: v128): v128 {
   return f64x2.promote_low_f32x4(i8x16.shuffle(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15));
 }
 
+/** Sum of magnitudes in float64, its terms in the same partial sums as those of sumSquares. */
+export function sumMagnitudes(src: usize, n: i32): f64 {
+  let low = f64x2.splat(0);
+  let high = f64x2.splat(0);
+  let i = 0;
+  for (; i + 4 <= n; i += 4) {
+    const x = f32x4.abs(v128.load(src + (<usize>i << 2)));
+    low = f64x2.add(low, lowHalf(x));
+    high = f64x2.add(high, highHalf(x));
+  }
+  let p0 = f64x2.extract_lane(low, 0);
+  let p1 = f64x2.extract_lane(low, 1);
+  let p2 = f64x2.extract_lane(high, 0);
+  const at = <usize>i << 2;
+  if (i < n) p0 += abs(<f64>load<f32>(src + at));
+  if (i + 1 < n) p1 += abs(<f64>load<f32>(src + at, 4));
+  if (i + 2 < n) p2 += abs(<f64>load<f32>(src + at, 8));
+  return (p0 + p1) + (p2 + f64x2.extract_lane(high, 1));
+}
+
 /** Inner product in float64, its terms in the same partial sums as those of sumSquares. */
 export function dot(a: usize, b: usize, n: i32): f64 {
   let low = f64x2.splat(0);

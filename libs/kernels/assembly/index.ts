@@ -8,3 +8,5 @@ export * from './order';
 export * from './elect';
 export * from './random';
 export * from './rank';
+export * from './overlap';
+export * from './spread';

@@ -31,6 +31,7 @@ interface Exports {
   divide(src: Pointer, divisor: number, dst: Pointer, n: number): void;
   addScaled(base: Pointer, delta: Pointer, factor: number, dst: Pointer, n: number): void;
   sumSquares(src: Pointer, n: number): number;
+  sumMagnitudes(src: Pointer, n: number): number;
   dot(a: Pointer, b: Pointer, n: number): number;
   countMagnitudes(
     src: Pointer,
@@ -72,6 +73,18 @@ interface Exports {
     byCount: boolean,
   ): number;
   elect(deltas: Pointer, stride: number, count: number, n: number): number;
+  countOverlaps(deltas: Pointer, stride: number, count: number, epsilon: number, counts: Pointer, n: number): void;
+  mergeOverlaps(
+    deltas: Pointer,
+    stride: number,
+    count: number,
+    factors: Pointer,
+    epsilon: number,
+    dst: Pointer,
+    n: number,
+  ): void;
+  variance(deltas: Pointer, stride: number, count: number, dst: Pointer, n: number): void;
+  keepWhere(data: Pointer, values: Pointer, n: number, bar: number): void;
   randomWords(stream: Pointer, low: number, high: number, dst: Pointer, n: number): void;
   keepRandom(data: Pointer, n: number, words: Pointer, p: number, rescale: boolean): number;
   rankProbabilities(data: Pointer, rows: number, c: number, scratch: Pointer, low: number, high: number): void;

@@ -5,7 +5,9 @@ import { Kernels } from '../src/kernels.js';
 import * as arithmetic from '../src/twins/arithmetic.js';
 import * as convert from '../src/twins/convert.js';
 import * as elect from '../src/twins/elect.js';
+import * as overlap from '../src/twins/overlap.js';
 import * as select from '../src/twins/select.js';
+import * as spread from '../src/twins/spread.js';
 
 const kernels = new Kernels();
 const { ops } = kernels;
@@ -138,7 +140,7 @@ describe('conversions are bit-equal to their twins', () => {
 describe('arithmetic is bit-equal to its twins', () => {
   const factor = fc.oneof(fc.constantFrom(0, -0, 1, -1, 0.3, 1e38, 1e-40), fc.float({ noNaN: true }));
 
-  test('subtract, scale, accumulate, divide, addScaled, sumSquares, dot', () => {
+  test('subtract, scale, accumulate, divide, addScaled, sumSquares, sumMagnitudes, dot', () => {
     fc.assert(
       fc.property(fc.array(fc.tuple(word, word), { maxLength: 300 }), factor, (pairs, w) => {
         const x = Uint32Array.from(pairs, (p) => p[0]);
@@ -175,6 +177,7 @@ describe('arithmetic is bit-equal to its twins', () => {
           () => ops.addScaled(a, b, w, c, n),
         );
         expect(ops.sumSquares(a, n)).toEqual(arithmetic.sumSquares(fx));
+        expect(ops.sumMagnitudes(a, n)).toEqual(arithmetic.sumMagnitudes(fx));
         put(b, y);
         expect(ops.dot(a, b, n)).toEqual(arithmetic.dot(fx, fy));
         expect(ops.dot(a, a, n)).toEqual(arithmetic.sumSquares(fx));
@@ -267,7 +270,7 @@ describe('selection is equal to its twins', () => {
   });
 });
 
-describe('sign election and disjoint merge are bit-equal to their twins', () => {
+describe('kernels over several task vectors are bit-equal to their twins', () => {
   const rowsOf = (k: number) =>
     fc.array(
       fc.oneof(fc.array(word, { minLength: k, maxLength: k }), fc.array(plain, { minLength: k, maxLength: k })),
@@ -327,6 +330,57 @@ describe('sign election and disjoint merge are bit-equal to their twins', () => 
           // Bits that stay are not touched, NaN's payload included.
           expect(readWords(deltas + m * 512, n)).toEqual(new Uint32Array(expected.buffer));
         });
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  const cast = fc.integer({ min: 1, max: 5 }).chain((k) => fc.tuple(fc.constant(k), rowsOf(k)));
+
+  test('countOverlaps and mergeOverlaps: 1 to 5 models, any epsilon and factors', () => {
+    const epsilons = fc.oneof(fc.constantFrom(0, 0.25, 1e-5), fc.float({ min: 0, noNaN: true }));
+    const factors = fc.array(fc.float({ noNaN: true }), { minLength: 5, maxLength: 5 });
+    const counts = kernels.allocate(5 * 8);
+    fc.assert(
+      fc.property(cast, epsilons, factors, ([k, rows], epsilon, list) => {
+        const streams = putStreams(rows, k);
+        const n = streams[0]!.length;
+        kernels.words(counts, 2 * k).fill(7);
+        ops.countOverlaps(deltas, 512, k, epsilon, counts, n);
+        expect([...readWords(counts, 2 * k)]).toEqual(overlap.countOverlaps(streams, epsilon).map((x) => x + 7));
+        kernels.floats(weights, 5).set(list);
+        const expected = new Float32Array(n);
+        overlap.mergeOverlaps(streams, Float32Array.from(list), epsilon, expected);
+        ops.mergeOverlaps(deltas, 512, k, weights, epsilon, d, n);
+        expect(canonical(readFloats(d, n))).toEqual(canonical(expected));
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  test('variance, 0 where all are equal, and keepWhere', () => {
+    fc.assert(
+      fc.property(cast, word, ([k, rows], bits) => {
+        const equal = rows.map((row, i) => (i % 3 === 0 ? row.map(() => row[0]!) : row));
+        const streams = putStreams(equal, k);
+        const n = streams[0]!.length;
+        const expected = new Float32Array(n);
+        spread.variance(streams, expected);
+        ops.variance(deltas, 512, k, d, n);
+        expect(canonical(readFloats(d, n))).toEqual(canonical(expected));
+        expected.forEach((x, i) => {
+          if (i % 3 === 0 && Number.isFinite(streams[0]![i])) expect(x).toBe(0);
+        });
+
+        const count = Math.max(0, n - 1);
+        const values = readWords(d, count);
+        for (const bar of [bits & 0x7fffffff, (values[0] ?? 0) & 0x7fffffff, -1]) {
+          const data = readWords(deltas, count);
+          put(a, data);
+          spread.keepWhere(data, values, bar);
+          ops.keepWhere(a, d, count, bar);
+          expect(readWords(a, count)).toEqual(data);
+        }
       }),
       { numRuns: 500 },
     );

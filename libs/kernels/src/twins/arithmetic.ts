@@ -34,3 +34,10 @@ export function dot(a: Float32Array, b: Float32Array): number {
   for (let i = 0; i < a.length; i++) partial[i % 4]! += a[i]! * b[i]!;
   return partial[0]! + partial[1]! + (partial[2]! + partial[3]!);
 }
+
+/** As sumSquares. */
+export function sumMagnitudes(src: Float32Array): number {
+  const partial = [0, 0, 0, 0];
+  for (let i = 0; i < src.length; i++) partial[i % 4]! += Math.abs(src[i]!);
+  return partial[0]! + partial[1]! + (partial[2]! + partial[3]!);
+}

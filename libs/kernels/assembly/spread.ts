@@ -1,0 +1,59 @@
+// SCE: how far task vectors are apart, element by element, and what is kept of them for it.
+
+@inline
+function low(x: v128): v128 {
+  return f64x2.promote_low_f32x4(x);
+}
+
+@inline
+function high(x: v128): v128 {
+  return f64x2.promote_low_f32x4(i8x16.shuffle(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15));
+}
+
+/**
+ * dst = population variance over `count` task vectors (float32, `stride` bytes apart), in float64 with sums in their order, rounded
+ * once to float32. Exactly 0 where all are equal. n must be a multiple of 4.
+ */
+export function variance(deltas: usize, stride: usize, count: i32, dst: usize, n: i32): void {
+  const counts = f64x2.splat(<f64>count);
+  const end = <usize>n << 2;
+  for (let at: usize = 0; at < end; at += 16) {
+    let lows = f64x2.splat(0);
+    let highs = f64x2.splat(0);
+    for (let k = 0; k < count; k++) {
+      const x = v128.load(deltas + at + <usize>k * stride);
+      lows = f64x2.add(lows, low(x));
+      highs = f64x2.add(highs, high(x));
+    }
+    const lowMean = f64x2.div(lows, counts);
+    const highMean = f64x2.div(highs, counts);
+    lows = f64x2.splat(0);
+    highs = f64x2.splat(0);
+    for (let k = 0; k < count; k++) {
+      const x = v128.load(deltas + at + <usize>k * stride);
+      const a = f64x2.sub(low(x), lowMean);
+      const b = f64x2.sub(high(x), highMean);
+      lows = f64x2.add(lows, f64x2.mul(a, a));
+      highs = f64x2.add(highs, f64x2.mul(b, b));
+    }
+    const a = f32x4.demote_f64x2_zero(f64x2.div(lows, counts));
+    const b = f32x4.demote_f64x2_zero(f64x2.div(highs, counts));
+    v128.store(dst + at, i8x16.shuffle(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23));
+  }
+}
+
+/** Sets elements of `data` to +0 where the key of `values` there (float32 bits without sign) is not above `bar`. */
+export function keepWhere(data: usize, values: usize, n: i32, bar: i32): void {
+  const mask = i32x4.splat(0x7fffffff);
+  const bars = i32x4.splat(bar);
+  let i = 0;
+  for (; i + 4 <= n; i += 4) {
+    const at = <usize>i << 2;
+    const keep = i32x4.gt_s(v128.and(v128.load(values + at), mask), bars);
+    v128.store(data + at, v128.and(v128.load(data + at), keep));
+  }
+  for (; i < n; i++) {
+    const at = <usize>i << 2;
+    if ((load<i32>(values + at) & 0x7fffffff) <= bar) store<u32>(data + at, 0);
+  }
+}
