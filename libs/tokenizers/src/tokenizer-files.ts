@@ -1,0 +1,94 @@
+import { AmalgamError } from '@amalgam/contracts';
+import type { FolderFile, ReadableFolder } from '@amalgam/tensors';
+
+/** Twice the largest tokenizer.json seen. */
+const LARGEST_FILE = 64 * 2 ** 20;
+
+const TOKENIZER_FILE =
+  /^(tokenizer[A-Za-z0-9._-]*\.(json|model)|vocab\.(json|txt)|merges\.txt|special_tokens_map\.json|added_tokens\.json|chat_template\.(json|jinja)|[A-Za-z0-9._-]+\.model)$/;
+
+/** Is this side file of a model, by its path, part of the tokenizer? */
+export function isTokenizerFile(path: string): boolean {
+  return TOKENIZER_FILE.test(path);
+}
+
+/** The tokenizer files of one model, read when they are asked for. */
+export class TokenizerFiles {
+  readonly #folder: ReadableFolder;
+  readonly #bytes: ReadonlyMap<string, number>;
+
+  /** `files`: those of the folder, with their sizes. */
+  constructor(folder: ReadableFolder, files: readonly FolderFile[]) {
+    this.#folder = folder;
+    this.#bytes = new Map(files.filter(({ path }) => isTokenizerFile(path)).map(({ path, bytes }) => [path, bytes]));
+  }
+
+  get label(): string {
+    return this.#folder.label;
+  }
+
+  /** Paths, in code unit order of the folder's list. */
+  get paths(): string[] {
+    return [...this.#bytes.keys()];
+  }
+
+  has(path: string): boolean {
+    return this.#bytes.has(path);
+  }
+
+  nameOf(path: string): string {
+    return `${this.#folder.label}/${path}`;
+  }
+
+  /** @throws AmalgamError `invalid_checkpoint` when it is larger than any tokenizer's; what reading throws */
+  async read(path: string): Promise<Uint8Array> {
+    const bytes = this.#bytes.get(path) ?? 0;
+    if (bytes > LARGEST_FILE) {
+      throw new AmalgamError(
+        'invalid_checkpoint',
+        `${this.nameOf(path)}: has ${bytes} bytes; files of tokenizers have at most ${LARGEST_FILE}`,
+      );
+    }
+    const source = this.#folder.source(path);
+    try {
+      return await source.read(0, bytes);
+    } finally {
+      await source.close?.();
+    }
+  }
+
+  async text(path: string): Promise<string> {
+    const bytes = await this.read(path);
+    try {
+      return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    } catch (cause) {
+      throw this.refuse(path, 'is not UTF-8', cause);
+    }
+  }
+
+  /** A file that must hold a JSON object. */
+  async object(path: string): Promise<Record<string, unknown>> {
+    const text = await this.text(path);
+    let value: unknown;
+    try {
+      value = JSON.parse(text);
+    } catch (cause) {
+      throw this.refuse(path, 'is not valid JSON', cause);
+    }
+    if (!isObject(value)) throw this.refuse(path, 'is not a JSON object');
+    return value;
+  }
+
+  /** The same, or null when there is no such file. */
+  async objectIfAny(path: string): Promise<Record<string, unknown> | null> {
+    return this.has(path) ? this.object(path) : null;
+  }
+
+  refuse(path: string, rule: string, cause?: unknown): AmalgamError {
+    return new AmalgamError('invalid_checkpoint', `${this.nameOf(path)}: ${rule}`, { cause });
+  }
+}
+
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return value !== null && typeof value === 'object' && !Array.isArray(value);
+}
