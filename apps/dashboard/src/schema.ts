@@ -26,6 +26,8 @@ export function readParameters(schema: Json): Parameter[] {
 export function showValues(schema: Json): string {
   const either = (schema['anyOf'] ?? schema['oneOf']) as Json[] | undefined;
   if (either !== undefined) return either.map(showValues).join(', or ');
+  // What stands in a value's place: a gradient over the layers, say.
+  if (typeof schema['title'] === 'string') return schema['title'];
   if ('const' in schema) return String(schema['const']);
   if (Array.isArray(schema['enum'])) return schema['enum'].map(String).join(' or ');
   const type = [schema['type'] ?? 'any'].flat().join(' or ');
