@@ -14,6 +14,8 @@ import { multislerp } from './multislerp.js';
 import { nearswap } from './nearswap.js';
 import { nuslerp } from './nuslerp.js';
 import { describeParameters } from './parameter-schemas.js';
+import { passthrough } from './passthrough.js';
+import { ram } from './ram.js';
 import { slerp } from './slerp.js';
 import { taskArithmetic } from './task-arithmetic.js';
 import { ties } from './ties.js';
@@ -35,6 +37,8 @@ const METHODS: MergeMethod[] = [
   karcher,
   modelStock,
   nearswap,
+  ram,
+  passthrough,
   adamerging,
 ];
 
