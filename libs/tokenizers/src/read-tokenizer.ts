@@ -33,13 +33,14 @@ export async function readTokenizer(
   const place = PLACES.find(({ path }) => own.has(path));
   if (place === undefined) return null;
   const side = await readSideFiles(own);
-  const { kind, table, unk } = await readVocabulary(own, place, side.config);
+  const { kind, table, unk, ignoresMerges } = await readVocabulary(own, place, side.config);
   addSideTokens(table, side);
   if (table.tokens.size === 0) throw own.refuse(place.path, 'has no tokens');
   return {
     name: own.nameOf(place.path),
     kind,
     format: place.format,
+    takesWholeWords: kind === 'bpe' ? ignoresMerges === true : kind !== 'unigram',
     spelling: spellingOf(table.tokens.keys()),
     tokens: table.tokens,
     added: table.added,

@@ -16,6 +16,8 @@ export interface Vocabulary {
   kind: TokenizerKind;
   table: TokenTable;
   unk: string | null;
+  /** Set when the file says so of merges: a word that is a token is taken without them. */
+  ignoresMerges?: boolean;
 }
 
 /**
@@ -46,7 +48,7 @@ export async function readTokenizerJson(files: TokenizerFiles): Promise<Vocabula
     if (token === null) throw refuse(`added_tokens/${i} has no content`);
     table.add(token, (entry as Record<string, unknown>)['id']);
   }
-  return { kind, table, unk: unknownOf(model, kind, table) };
+  return { kind, table, unk: unknownOf(model, kind, table), ignoresMerges: model['ignore_merges'] === true };
 }
 
 /** Files of old versions do not name the type. */

@@ -29,6 +29,8 @@ export interface TokenizerDescription {
   /** Where the vocabulary was read from. */
   format: 'tokenizer.json' | 'vocab.json' | 'vocab.txt' | 'sentencepiece';
   spelling: Spelling;
+  /** Is a word, or the beginning of one, that is a token never cut further? Then every token of the vocabulary is found in text. */
+  takesWholeWords: boolean;
   /** Every token, added ones too; ids are different and may leave holes. */
   tokens: ReadonlyMap<string, number>;
   /** By content; each is among `tokens`. */
