@@ -97,5 +97,6 @@ function isRank(value: unknown): value is number {
 }
 
 function show(value: unknown): string {
-  return value === undefined ? 'missing' : quote(JSON.stringify(value)).slice(1, -1);
+  if (typeof value === 'string') return quote(value);
+  return value === undefined ? 'missing' : JSON.stringify(value).slice(0, 120);
 }
