@@ -1,2 +1,6 @@
 export { arrange } from './arrange.js';
 export type { ArrangedInput, ArrangedInputs, ArrangedTensor, Arrangement } from './arrangement.js';
+export { type Architecture, describeArchitecture } from './describe.js';
+export type { Module, Modules } from './modules.js';
+export type { Stack } from './stacks.js';
+export type { VocabularyTensor } from './vocabulary.js';
