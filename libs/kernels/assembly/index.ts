@@ -10,3 +10,4 @@ export * from './random';
 export * from './rank';
 export * from './overlap';
 export * from './spread';
+export * from './product';

@@ -89,6 +89,8 @@ interface Exports {
   keepRandom(data: Pointer, n: number, words: Pointer, p: number, rescale: boolean): number;
   rankProbabilities(data: Pointer, rows: number, c: number, scratch: Pointer, low: number, high: number): void;
   markBand(data: Pointer, rows: number, c: number, scratch: Pointer, kept: number, outliers: number): void;
+  addProduct(a: Pointer, b: Pointer, c: Pointer, m: number, k: number, n: number): void;
+  addProductTransposed(a: Pointer, b: Pointer, c: Pointer, m: number, k: number, n: number): void;
   keepRandomEach(data: Pointer, n: number, words: Pointer, probabilities: Pointer, rescale: boolean): number;
 }
 
