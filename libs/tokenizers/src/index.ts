@@ -1,6 +1,11 @@
+export { BUILTIN_TEMPLATES } from './builtin-templates.js';
+export { commonestTemplate, statedChatTemplate } from './chat-template.js';
+export { compareVocabularies } from './compare-vocabularies.js';
+export { type ConfigOwner, followVocabulary } from './follow-config.js';
 export type { VocabularyInput } from './owners.js';
 export { type NewToken, planVocabulary, type VocabularyPlan } from './plan-vocabulary.js';
 export { readTokenizer } from './read-tokenizer.js';
+export { type RebuildOptions, rebuildTokenizer } from './rebuild-tokenizer.js';
 export type { RowPicks } from './row-picks.js';
 export { isTokenizerFile } from './tokenizer-files.js';
 export type { AddedToken, SpecialTokens, Spelling, TokenizerDescription, TokenizerKind } from './types.js';

@@ -1,0 +1,117 @@
+import type { FolderFile, ReadableFolder } from '@amalgam/tensors';
+import {
+  extendAddedTokens,
+  extendDecoder,
+  extendSentencepiece,
+  extendVocabJson,
+  extendVocabText,
+  type Tokens,
+} from './extend-files.js';
+import { extendTokenizerJson } from './extend-json.js';
+import { jsonText } from './json-text.js';
+import type { NewToken } from './plan-vocabulary.js';
+import { TokenizerFiles } from './tokenizer-files.js';
+import type { TokenizerDescription } from './types.js';
+
+const CONFIG = 'tokenizer_config.json';
+
+export interface RebuildOptions {
+  /** What `readTokenizer` made of these files; null when there is no vocabulary among them. */
+  tokenizer: TokenizerDescription | null;
+  /** Tokens that come in, and the result's tokens by id, as `planVocabulary` says. */
+  extra: readonly NewToken[];
+  tokens: readonly (string | null)[];
+  /** Null: what the files say. */
+  chatTemplate: string | null;
+}
+
+/**
+ * All tokenizer files of a result, by path, made from those of one model: copies where nothing changes, else with the tokens
+ * that come in and the chat template that the recipe asks for. What was in the files stays in them.
+ *
+ * @throws AmalgamError `invalid_checkpoint` when a file is not what its name says; what reading throws
+ */
+export async function rebuildTokenizer(
+  folder: ReadableFolder,
+  files: readonly FolderFile[],
+  options: RebuildOptions,
+): Promise<Map<string, Uint8Array>> {
+  const own = new TokenizerFiles(folder, files);
+  const written = new Map<string, Uint8Array>();
+  for (const path of own.paths) written.set(path, await own.read(path));
+  const put = (path: string, content: string | Uint8Array) =>
+    written.set(path, typeof content === 'string' ? new TextEncoder().encode(content) : content);
+  if (options.tokenizer !== null && options.extra.length > 0) {
+    await extendVocabulary(own, options.tokenizer, options, put);
+  }
+  if (options.chatTemplate !== null) await setChatTemplate(own, options.chatTemplate, written, put);
+  return written;
+}
+
+type Put = (path: string, content: string | Uint8Array) => void;
+
+async function extendVocabulary(
+  files: TokenizerFiles,
+  donor: TokenizerDescription,
+  { extra, tokens: byId }: RebuildOptions,
+  put: Put,
+): Promise<void> {
+  const added = new Map(donor.added);
+  for (const token of extra) if (token.added !== null) added.set(token.content, token.added);
+  const tokens: Tokens = { byId, added };
+  const hasJson = files.has('tokenizer.json');
+  if (hasJson) {
+    put('tokenizer.json', jsonText(extendTokenizerJson(await files.object('tokenizer.json'), donor, extra)));
+  }
+
+  const config = await files.objectIfAny(CONFIG);
+  // Without tokenizer.json these two are where added tokens are found, the donor's too.
+  const known = hasJson
+    ? []
+    : [...donor.added.keys()].map((token): [string, number] => [token, donor.tokens.get(token) ?? 0]);
+  if (config !== null && (!hasJson || 'added_tokens_decoder' in config)) {
+    put(CONFIG, jsonText(extendDecoder(config, extra, known, tokens)));
+  }
+  if (files.has('added_tokens.json') || (!hasJson && config === null)) {
+    const before = (await files.objectIfAny('added_tokens.json')) ?? {};
+    put('added_tokens.json', jsonText(extendAddedTokens(before, extra, known)));
+  }
+  if (extra.some((token) => token.added === null)) await extendPlainFiles(files, config, extra, tokens, put);
+}
+
+/** The files of other readers, which know tokens of a model's own vocabulary from there. */
+async function extendPlainFiles(
+  files: TokenizerFiles,
+  config: Record<string, unknown> | null,
+  extra: readonly NewToken[],
+  tokens: Tokens,
+  put: Put,
+): Promise<void> {
+  if (files.has('vocab.json')) put('vocab.json', jsonText(extendVocabJson(await files.object('vocab.json'), extra)));
+  if (files.has('vocab.txt')) put('vocab.txt', extendVocabText(await files.text('vocab.txt'), tokens));
+  // T5's readers count their sentinels from the last piece on.
+  if (typeof config?.['extra_ids'] === 'number' && config['extra_ids'] > 0) return;
+  for (const path of ['tokenizer.model', 'spiece.model']) {
+    if (!files.has(path)) continue;
+    put(
+      path,
+      extendSentencepiece(await files.read(path), tokens, (rule) => files.refuse(path, rule)),
+    );
+  }
+}
+
+/** Readers look in the files of their own first, which are there only when they were. */
+async function setChatTemplate(
+  files: TokenizerFiles,
+  template: string,
+  written: ReadonlyMap<string, Uint8Array>,
+  put: Put,
+): Promise<void> {
+  const before = written.get(CONFIG);
+  const config = before === undefined ? {} : (JSON.parse(new TextDecoder().decode(before)) as Record<string, unknown>);
+  put(CONFIG, jsonText({ ...config, chat_template: template }));
+  if (files.has('chat_template.jinja')) put('chat_template.jinja', template);
+  if (files.has('chat_template.json')) {
+    put('chat_template.json', jsonText({ ...(await files.object('chat_template.json')), chat_template: template }));
+  }
+}
