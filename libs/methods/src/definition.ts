@@ -3,6 +3,7 @@ import type { Kernels, Pointer } from '@amalgam/kernels';
 import type { Static, TObject } from 'typebox';
 import type { Gram } from './gram.js';
 import type { Sparsify } from './sparsify.js';
+import type { Found, Survey } from './survey.js';
 
 /** Elements that a method sees at a time; task vectors and scratch of a block stay in the processor's cache. */
 export const BLOCK = 2048;
@@ -28,6 +29,10 @@ export interface Block {
   weights: Pointer;
   /** Where the merged values go. */
   out: Pointer;
+  /** Index of the block's first element in its tensor. */
+  index: number;
+  /** What the method's surveys have found for the tensor, in their order. */
+  found: Found[];
 }
 
 /** A method's parameters with every default filled in. */
@@ -87,6 +92,8 @@ export interface MergeMethod<G extends TObject = TObject, M extends TObject = TO
    * @throws AmalgamError `invalid_recipe` where the method is not defined for what the tensor holds.
    */
   blend?(gram: Gram, settings: Settings<Static<G>, Static<M>>, tensor: string): number[];
+  /** What the method has to know of its inputs as a whole before it resolves and combines. */
+  surveys?(settings: Settings<Static<G>, Static<M>>): Survey[];
   /** Do these settings elect signs? Only then do conflicts mean something. */
   electsSigns?(settings: Settings<Static<G>, Static<M>>): boolean;
   /**

@@ -1,0 +1,81 @@
+import type { Block } from './definition.js';
+
+/**
+ * What a method has to know of its inputs as a whole before it can combine a block of them. Each survey streams the inputs once more;
+ * the engine does it (its surveys.ts), in the order of the method's list. What it finds is in `Block.found` for the surveys that follow,
+ * `resolve` and `combine`, and does not depend on threads or chunks. Surveys see inputs as they are, before they are sparsified.
+ */
+export type Survey = Ranking | Sums;
+
+/** What a survey covers: each tensor by itself, or all merged tensors together. */
+export type SurveyScope = 'tensor' | 'model';
+
+/**
+ * Finds the values at given places of an order, exactly and without sorting. Values are float32; equals are in the order of their
+ * index: tensors by name, entries row-major.
+ */
+export interface Ranking {
+  kind: 'ranking';
+  scope: SurveyScope;
+  /** Each model's values have an order of their own, or there is one column of values for all models together. */
+  of: 'models' | 'all';
+  /** The largest magnitude comes first, or the largest value. */
+  order: 'magnitude' | 'value';
+  /**
+   * Which places are wanted of a column: 1 is the first, `elements` the last. Others are an error. Asked only where there are elements.
+   */
+  places(total: { elements: number; column: number; found: Found[] }): number[];
+  /**
+   * Writes the values of a block: over the models' inputs for `of: models`, to `block.out` for `of: all`. Absent: the inputs themselves
+   * are ranked. `block.weights` is not set.
+   */
+  values?(block: Block): void;
+}
+
+/** Sums over a scope, in float64 over a fixed tree. */
+export interface Sums {
+  kind: 'sums';
+  scope: SurveyScope;
+  /** The sums of one block; as many for every block. It may change the block's inputs. `block.weights` is not set. */
+  measure(block: Block): number[];
+  /** The same after the inputs were sparsified; what it returns is appended to what `measure` returns. */
+  measureKept?(block: Block): number[];
+  /**
+   * For scope model, where a sum over all entries will not do: how the tensors' sums become the model's. Default: they are added.
+   */
+  join?(tensors: { elements: number; sums: number[] }[]): number[];
+}
+
+/** A place in an order, as it falls in one tensor. */
+export interface Mark {
+  /** The value there; magnitudes are not negative. */
+  value: number;
+  /** Of the entries equal to it those below this index of the tensor come no later than the place. */
+  tieEnd: number;
+}
+
+/** What a survey has found for one tensor. */
+export type Found =
+  /** By column, then place, as `places` asked for them. Empty for a scope without elements. */
+  { kind: 'marks'; columns: Mark[][] } | { kind: 'sums'; sums: number[] };
+
+/** What the survey at this place of the method's list, a ranking, has found: by column, then place. */
+export function marksOf(found: Found[], survey: number): Mark[][] {
+  const own = found[survey];
+  if (own?.kind !== 'marks') throw new TypeError(`survey ${survey} is no ranking that was made`);
+  return own.columns;
+}
+
+/** What the survey at this place of the method's list, one of sums, has found. */
+export function sumsOf(found: Found[], survey: number): number[] {
+  const own = found[survey];
+  if (own?.kind !== 'sums') throw new TypeError(`survey ${survey} has no sums that were made`);
+  return own.sums;
+}
+
+/** Does an entry come no later in its order than the mark? `value` is what the ranking ranks: for magnitudes without its sign. */
+export function isWithin(mark: Mark, value: number, index: number): boolean {
+  if (value === mark.value || (Number.isNaN(value) && Number.isNaN(mark.value))) return index < mark.tieEnd;
+  // NaN comes first in every order.
+  return !Number.isNaN(mark.value) && !(value < mark.value);
+}
