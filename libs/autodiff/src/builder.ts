@@ -1,6 +1,8 @@
 import {
   codeOfDtype,
+  domainOf,
   floatAttribute,
+  getInts,
   intAttribute,
   intsAttribute,
   type OnnxDtype,
@@ -117,8 +119,17 @@ export class Builder extends Values {
     return this.reshape(x, [product(this.dims(x))]);
   }
 
+  /** One after another Transpose becomes one, or none. */
   transpose(x: string, perm: readonly number[]): string {
     if (perm.every((axis, i) => axis === i)) return x;
+    const before = this.graph.producer(x);
+    if (before?.opType === 'Transpose' && domainOf(before) === '') {
+      const first = getInts(before, 'perm', range(0, perm.length).reverse());
+      return this.transpose(
+        before.input[0]!,
+        perm.map((axis) => first[axis]!),
+      );
+    }
     const dims = this.dims(x);
     const type = { dtype: this.dtype(x), dims: perm.map((axis) => dims[axis]!) };
     return this.op('Transpose', [x], type, [intsAttribute('perm', perm)]);

@@ -1,5 +1,5 @@
 import { type GivenType, gradients } from '@amalgam/autodiff';
-import { type Graph, intAttribute, type NodeProto, ONNX_DTYPES, tensorOf } from '@amalgam/onnx';
+import { type Graph, getInts, intAttribute, intsAttribute, type NodeProto, ONNX_DTYPES, tensorOf } from '@amalgam/onnx';
 
 export interface Turns {
   /** The loss of each part of the graph, float32 [1]. The parts have nothing in common but the values of `wrt`. */
@@ -16,19 +16,42 @@ export interface Turns {
  * of the one before are there. Otherwise the runtime would run all forward passes first, and hold all their activations.
  */
 export function gradientsInTurn(graph: Graph, { totals, wrt, shapes, inputs, portable }: Turns): Map<string, string> {
-  const sums = new Map<string, string>();
+  const sums = new Map<string, Sum>();
   for (const [part, of] of totals.entries()) {
     const { gradients: own, independent } = gradients(graph, { of, wrt, shapes, portable });
-    if (part > 0) waitFor(graph, [...sums.values()], inputs[part]!);
+    const done = [...sums.values()].map(({ value }) => value);
+    if (part > 0) waitFor(graph, done, inputs[part]!);
     for (const value of wrt) {
-      const gradient = own.get(value)!;
+      const gradient = untransposed(graph, own.get(value)!);
       const before = sums.get(value);
       // What no part depends on keeps its zeros.
       if (before === undefined) sums.set(value, gradient);
-      else if (!independent.includes(value)) sums.set(value, graph.op('Add', [before, gradient]));
+      else if (!independent.includes(value)) sums.set(value, add(graph, before, gradient));
     }
   }
-  return sums;
+  return new Map([...sums].map(([value, sum]) => [value, whole(graph, sum)]));
+}
+
+/** A gradient, or one that is still to be transposed: gradients are added before that, so that it is done once per step. */
+interface Sum {
+  value: string;
+  perm: readonly number[] | null;
+}
+
+function untransposed(graph: Graph, value: string): Sum {
+  const node = graph.producer(value);
+  if (node?.opType !== 'Transpose' || node.input[0] === undefined) return { value, perm: null };
+  return { value: node.input[0], perm: getInts(node, 'perm') };
+}
+
+function whole(graph: Graph, { value, perm }: Sum): string {
+  return perm === null ? value : graph.op('Transpose', [value], [intsAttribute('perm', perm)]);
+}
+
+/** With Sum, unlike Add, the runtime lets the product of matrices that gives one of two add it to the other. */
+function add(graph: Graph, a: Sum, b: Sum): Sum {
+  if (a.perm?.join() === b.perm?.join()) return { value: graph.op('Sum', [a.value, b.value]), perm: a.perm };
+  return { value: graph.op('Sum', [whole(graph, a), whole(graph, b)]), perm: null };
 }
 
 /** Lets the readers of inputs wait until some float32 values are there. */

@@ -52,7 +52,22 @@ function leftOfMatMul(call: Call): string {
 function rightOfMatMul(call: Call): string {
   const { b, x } = call;
   const [p, q, dy] = promoted(call);
-  const back =
-    b.rank(q) === 2 ? b.gemm(rows(b, p), rows(b, dy), { transA: true }) : b.unbroadcast(b.matmul(b.swap(p), dy), q);
+  const back = b.rank(q) === 2 ? transposedProduct(b, p, dy) : b.unbroadcast(b.matmul(b.swap(p), dy), q);
   return b.reshape(back, b.dims(x[1]));
+}
+
+/**
+ * pᵀ q of tensors as matrices of their last axis. The runtime's product of matrices would transpose its left factor anew for every
+ * block of columns, so the narrower of the two is transposed beforehand: pᵀ q = (qᵀ p)ᵀ. That happens before its other axes
+ * become rows, because the runtime takes a transposed matrix back into the product.
+ */
+function transposedProduct(b: Builder, p: string, q: string): string {
+  if (b.rank(p) === 2) return b.gemm(p, q, { transA: true });
+  const columns = (x: string) => {
+    const dims = b.dims(x);
+    return b.reshape(b.moveAxis(x, dims.length - 1, 0), [dims.at(-1)!, product(dims.slice(0, -1))]);
+  };
+  const [left, right] = [b.dims(p).at(-1)!, b.dims(q).at(-1)!];
+  if (typeof left === 'string' || typeof right === 'string' || left <= right) return b.gemm(columns(p), rows(b, q), {});
+  return b.swap(b.gemm(columns(q), rows(b, p), {}));
 }
