@@ -1,3 +1,4 @@
+import { isAmalgamError } from '@amalgam/contracts';
 import type { FolderFile, ReadableFolder } from '@amalgam/tensors';
 import {
   extendAddedTokens,
@@ -76,12 +77,13 @@ async function extendVocabulary(
     const before = (await files.objectIfAny('added_tokens.json')) ?? {};
     put('added_tokens.json', jsonText(extendAddedTokens(before, extra, known)));
   }
-  if (extra.some((token) => token.added === null)) await extendPlainFiles(files, config, extra, tokens, put);
+  if (extra.some((token) => token.added === null)) await extendPlainFiles(files, donor, config, extra, tokens, put);
 }
 
 /** The files of other readers, which know tokens of a model's own vocabulary from there. */
 async function extendPlainFiles(
   files: TokenizerFiles,
+  donor: TokenizerDescription,
   config: Record<string, unknown> | null,
   extra: readonly NewToken[],
   tokens: Tokens,
@@ -93,10 +95,16 @@ async function extendPlainFiles(
   if (typeof config?.['extra_ids'] === 'number' && config['extra_ids'] > 0) return;
   for (const path of ['tokenizer.model', 'spiece.model']) {
     if (!files.has(path)) continue;
-    put(
-      path,
-      extendSentencepiece(await files.read(path), tokens, (rule) => files.refuse(path, rule)),
-    );
+    const bytes = await files.read(path);
+    try {
+      put(
+        path,
+        extendSentencepiece(bytes, tokens, (rule) => files.refuse(path, rule)),
+      );
+    } catch (error) {
+      // Some put the vocabulary of another library there. It stays: who reads it, knows the donor's tokens.
+      if (donor.format === 'sentencepiece' || !isAmalgamError(error)) throw error;
+    }
   }
 }
 
