@@ -5,6 +5,7 @@ export * from './convert';
 export * from './arithmetic';
 export * from './select';
 export * from './order';
+export * from './choose';
 export * from './elect';
 export * from './random';
 export * from './rank';

@@ -62,6 +62,16 @@ interface Exports {
   /** Signed, as WebAssembly returns it: `>>> 0` makes it the key. */
   largestOrdered(src: Pointer, n: number): number;
   largestMagnitude(src: Pointer, n: number): number;
+  keepLarger(best: Pointer, candidate: Pointer, n: number): void;
+  sumAgreed(
+    deltas: Pointer,
+    stride: number,
+    count: number,
+    lambdas: Pointer,
+    least: number,
+    dst: Pointer,
+    n: number,
+  ): void;
   electMerge(
     deltas: Pointer,
     stride: number,
