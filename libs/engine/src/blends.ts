@@ -2,8 +2,8 @@ import { reducePairwise } from '@amalgam/kernels';
 import { type Gram, getMethod } from '@amalgam/methods';
 import { allOrFirstFailure } from './gather.js';
 import type { Job, Span } from './job.js';
+import type { RunTask } from './search.js';
 import { toTasks } from './spans.js';
-import type { RunTask } from './trim.js';
 
 /** Elements and tensors that a task covers, as in gather.ts. */
 const TASK_ELEMENTS = 2 ** 21;
@@ -36,11 +36,11 @@ export async function findBlends(job: Job, run: RunTask): Promise<number[][] | n
       chunks[span.tensor]!.push(...parts[i]!);
     });
   }
-  const pairs = pairsOf(job.models);
-  return job.tensors.map(({ name }, index) => {
-    const sums = pairs.map((_, at) => reducePairwise(chunks[index]!.map((chunk) => chunk[at]!)));
-    if (!sums.every(Number.isFinite)) return new Array<number>(job.models).fill(Number.NaN);
-    return method.blend!(toGram(job.models, sums), job.settings, name);
+  return job.tensors.map(({ name, models, settings }, index) => {
+    const count = models.length;
+    const sums = pairsOf(count).map((_, at) => reducePairwise(chunks[index]!.map((chunk) => chunk[at]!)));
+    if (!sums.every(Number.isFinite)) return new Array<number>(count).fill(Number.NaN);
+    return method.blend!(toGram(count, sums), job.settings[settings]!, name);
   });
 }
 

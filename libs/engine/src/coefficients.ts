@@ -23,7 +23,7 @@ export function coefficientRows(plan: MergePlan, given: EffectiveCoefficients | 
   if (!isTuned) throw wrong(`${method} takes no learned coefficients`);
   const { tensors, values } = given;
   if (tensors.length !== values.length) throw wrong(`${tensors.length} names, but ${values.length} rows`);
-  const rows = new Map(tensors.map((name, i) => [name, toRow(name, values[i]!, plan.settings.models.length)]));
+  const rows = new Map(tensors.map((name, i) => [name, toRow(name, values[i]!, plan.recipe.models.length)]));
   if (rows.size !== tensors.length) throw wrong('a tensor has two rows');
 
   const shared = tensors.length === 1 && tensors[0] === '*' ? rows.get('*') : undefined;

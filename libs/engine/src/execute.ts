@@ -1,6 +1,7 @@
 import { mkdir, open } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { dtypeBytes, type Report } from '@amalgam/contracts';
+import type { Found } from '@amalgam/methods';
 import { coefficientRows, type EffectiveCoefficients } from './coefficients.js';
 import { allOrFirstFailure, overTensors } from './gather.js';
 import type { Task } from './job.js';
@@ -52,6 +53,7 @@ export async function executeMerge(plan: MergePlan, options: ExecuteOptions): Pr
     try {
       const bands = await lap('trimming', () => session.findBands());
       const blends = await lap('measuring', () => session.findBlends());
+      const found = await lap('measuring', () => session.findSurveys(bands));
       statistics.thresholds = bands?.thresholds ?? null;
       const files: WrittenFile[] = [];
       for (const [index, file] of plan.files.entries()) {
@@ -62,7 +64,7 @@ export async function executeMerge(plan: MergePlan, options: ExecuteOptions): Pr
           continue;
         }
         const path = join(options.outDir, file.path);
-        const own = await lap('merging', () => writeFile(plan, index, path, session, { bands, blends }));
+        const own = await lap('merging', () => writeFile(plan, index, path, session, { bands, blends, found }));
         statistics.add(own);
         const sha256 =
           options.digests === false ? null : await lap('digests', () => session.run<string>({ kind: 'digest', path }));
@@ -107,7 +109,7 @@ async function writeFile(
   index: number,
   path: string,
   { job, inputIndex, run }: Session,
-  { bands, blends }: { bands: Bands | null; blends: number[][] | null },
+  { bands, blends, found }: { bands: Bands | null; blends: number[][] | null; found: Found[][] | null },
 ): Promise<TensorStatistics[]> {
   const file = plan.files[index]!;
   await mkdir(dirname(path), { recursive: true });
@@ -126,6 +128,7 @@ async function writeFile(
     spans,
     bands: spanBands,
     blends: blends === null ? null : spans.map((span) => blends[span.tensor]!),
+    found: found === null ? null : spans.map((span) => found[span.tensor]!),
   }));
   const copies = [...plan.copied, ...plan.heads].filter((tensor) => tensor.file === index && tensor.bytes > 0);
   const copying = toCopyTasks(copies, path, inputIndex).map((task) => run(task));

@@ -1,8 +1,9 @@
-import { getMethod } from '@amalgam/methods';
 import type { Band, Job, Span, SpanStatistics, Task } from './job.js';
+import { sparsifyByTensor } from './job-settings.js';
 import type { TensorStatistics } from './report.js';
+import type { RunTask } from './search.js';
 import { toTasks } from './spans.js';
-import type { Bands, RunTask } from './trim.js';
+import type { Bands } from './trim.js';
 
 /** Elements that a task covers: some tens of milliseconds. */
 const TASK_ELEMENTS = 2 ** 21;
@@ -18,7 +19,7 @@ export async function overTensors(
   toTask: (spans: Span[], bands: Band[][] | null) => Task,
 ): Promise<TensorStatistics[]> {
   const tensors = indices.map((index) => ({ index, elements: job.tensors[index]!.elements }));
-  const keepsAll = (getMethod(job.method).sparsify?.(job.settings) ?? null) === null;
+  const sparsify = sparsifyByTensor(job);
   const gathered = new Map<number, SpanStatistics[]>();
   const tasks = toTasks(tensors, job.chunkElements, TASK_ELEMENTS, TASK_SPANS).map(async (spans) => {
     const spanBands = bands === null ? null : spans.map((span) => bands.byTensor[span.tensor]!);
@@ -38,7 +39,7 @@ export async function overTensors(
       name,
       elements,
       squares: models.map((_, m) => parts.flatMap((part) => part.squares.map((chunk) => chunk[m]!))),
-      kept: keepsAll ? null : models.map((_, m) => sum(parts.map((part) => part.kept[m]!))),
+      kept: sparsify[index] === null ? null : models.map((_, m) => sum(parts.map((part) => part.kept[m]!))),
       conflicts: sum(parts.map((part) => part.conflicts)),
     };
   });

@@ -1,9 +1,10 @@
 export { type ArtifactOptions, type RecipeFile, writeArtifacts } from './artifacts.js';
 export { type CoefficientSummary, summarizeCoefficients } from './coefficient-summary.js';
 export type { EffectiveCoefficients } from './coefficients.js';
+export { describePlan } from './describe-plan.js';
 export { type ExecuteOptions, type ExecuteResult, executeMerge } from './execute.js';
 export { DEFAULT_MEMORY_BYTES } from './memory.js';
-export { describePlan, planMerge } from './plan.js';
+export { planMerge } from './plan.js';
 export type { TensorStatistics } from './report.js';
 export { shortName } from './short-name.js';
 export { type StoredTaskVectors, type TaskVectorOptions, writeTaskVectors } from './task-vectors.js';

@@ -1,5 +1,5 @@
 import type { Dtype, PlainError } from '@amalgam/contracts';
-import type { Settings } from '@amalgam/methods';
+import type { Found, Settings } from '@amalgam/methods';
 import type { VectorDtype, VectorPlace } from './vector-layout.js';
 
 /** What the threads of one merge are told once. Files are indices into `inputs`. */
@@ -7,14 +7,14 @@ export interface Job {
   inputs: string[];
   tensors: JobTensor[];
   method: string;
-  settings: Settings;
-  /** Does the method work on task vectors? Otherwise on the models' values. */
-  overVectors: boolean;
+  /** The parameters that tensors are merged with; a tensor's are aligned to its models. */
+  settings: Settings[];
   /** By tensor, then model, rounded to float32: what tuned methods merge with. Null for other methods, and before the tuning. */
   coefficients: number[][] | null;
   chunkElements: number;
   /** Output bytes for an element of a chunk, at most. */
   outWidth: number;
+  /** Of a tensor, at most. */
   models: number;
   /** Incremented by each thread for each chunk's bytes; a whole merge's progress. One BigUint64. */
   progress: SharedArrayBuffer;
@@ -35,6 +35,12 @@ export interface JobTensor {
   row: number;
   base: JobSource | null;
   models: JobSource[];
+  /** Of each of `models`: its index among the recipe's models. */
+  columns: number[];
+  /** Index into `Job.settings`. */
+  settings: number;
+  /** Does the method work on task vectors here? Otherwise on the models' values. */
+  overVectors: boolean;
   dtype: Dtype;
   /** Offset in the output file. */
   begin: number;
@@ -47,8 +53,21 @@ export interface Span {
   count: number;
 }
 
-/** A range [low, high) of keys (float32 bits without sign) of one model's task vector, counted into `bins` bins of 2^shift keys. */
+/** What tasks call models by: the place among a tensor's models, or the index among the recipe's. */
+export type Naming = 'place' | 'column';
+
+/** Which of the method's surveys a task works for, and what the ones before it found, by span. */
+export interface SurveyTask {
+  index: number;
+  found: Found[][];
+}
+
+/**
+ * A range [low, high) of keys (float32 bits without sign, or order keys of libs/kernels for a ranking by value) of one model's task
+ * vector or of what a ranking makes of it, counted into `bins` bins of 2^shift keys.
+ */
 export interface Window {
+  /** As the task's `naming` says. */
   model: number;
   low: number;
   high: number;
@@ -56,6 +75,8 @@ export interface Window {
   bins: number;
   /** A key of the range that is expected often, or -1; it speeds up the count and changes nothing else. */
   common: number;
+  /** Instead: the two bins become the largest key and how many entries have it. */
+  largest: boolean;
 }
 
 /** A place in the order of one model's entries by magnitude, lowest index first among equals, as it falls in one tensor. */
@@ -74,13 +95,31 @@ export interface Band {
 }
 
 export type Task =
-  /** Counts keys of the task vectors in each window (null: none to count). */
-  | { kind: 'scan'; spans: Span[]; windows: (Window | null)[] }
+  /** Counts keys in each window (null: none to count), of the task vectors or of a ranking. */
+  | { kind: 'scan'; spans: Span[]; windows: (Window | null)[]; naming: Naming; survey: SurveyTask | null }
   /** Finds the `nth` entry (1-based, in order) of a model whose key equals `key`. */
-  | { kind: 'locate'; spans: Span[]; model: number; key: number; nth: number }
+  | {
+      kind: 'locate';
+      spans: Span[];
+      model: number;
+      naming: Naming;
+      key: number;
+      nth: number;
+      survey: SurveyTask | null;
+    }
+  /** Sums of a survey, chunk by chunk. `bands` as for merge. */
+  | { kind: 'sums'; spans: Span[]; survey: SurveyTask; bands: Band[][] | null }
   /** Merges, writes, and gathers statistics. `bands` by span and model, for methods that keep a band of magnitudes;
    * `blends`: by span and model, the coefficients that methods on norms and angles found. */
-  | { kind: 'merge'; output: string; spans: Span[]; bands: Band[][] | null; blends: number[][] | null }
+  | {
+      kind: 'merge';
+      output: string;
+      spans: Span[];
+      bands: Band[][] | null;
+      blends: number[][] | null;
+      /** By span: what the method's surveys found. */
+      found: Found[][] | null;
+    }
   /** Inner products of the inputs, chunk by chunk, for methods on norms and angles. */
   | { kind: 'products'; spans: Span[] }
   /** Writes base and task vectors, sparsified and resolved, for a tuning, and gathers statistics. `places` by span. */

@@ -1,6 +1,7 @@
 import { AmalgamError, dtypeBytes } from '@amalgam/contracts';
 import { defaultThreads } from '@amalgam/kernels';
-import { BLOCK, isByRow, type ResolvedRecipe } from '@amalgam/methods';
+import { BLOCK, isByRow, type MergeMethod, type Settings } from '@amalgam/methods';
+import { sparsifyEach } from './job-settings.js';
 import { rowBytes } from './row-shares.js';
 import type { MergedTensor, PlanOptions } from './types.js';
 import { BASE_BYTES } from './vector-layout.js';
@@ -39,7 +40,8 @@ export function rowLength(shape: readonly number[]): number {
  */
 export function planMemory(
   merged: MergedTensor[],
-  { method, settings }: Pick<ResolvedRecipe, 'method' | 'settings'>,
+  method: MergeMethod,
+  settings: Settings[],
   options: PlanOptions,
 ): { chunkElements: number; threads: number; memoryBytes: number } {
   let threads = options.threads ?? defaultThreads();
@@ -49,9 +51,10 @@ export function planMemory(
     (most, { base, models, dtype }) => Math.max(most, widthOf(base, models, dtype, method.tuned !== undefined)),
     0,
   );
-  const sparsify = method.sparsify?.(settings) ?? null;
-  const byRow = sparsify !== null && isByRow(sparsify);
-  const longest = byRow ? merged.reduce((most, { shape }) => Math.max(most, rowLength(shape)), 1) : 0;
+  const ranksRows = sparsifyEach(method, settings).map((sparsify) => sparsify !== null && isByRow(sparsify));
+  const ranked = merged.filter((tensor) => ranksRows[tensor.settings]);
+  const byRow = ranked.length > 0;
+  const longest = byRow ? ranked.reduce((most, { shape }) => Math.max(most, rowLength(shape)), 1) : 0;
   const rows = (chunk: number) => (byRow ? rowBytes(chunk, longest, width, models) : 0);
   const total = (chunk: number) =>
     PROCESS_BYTES + HISTOGRAM_BYTES + threads * (THREAD_BYTES + threadBuffers(chunk, width, models) + rows(chunk));

@@ -1,13 +1,13 @@
 import type { Report, TensorReport } from '@amalgam/contracts';
 import { reducePairwise } from '@amalgam/kernels';
 import { getMethod, isOverVectors } from '@amalgam/methods';
-import type { MergePlan } from './types.js';
+import type { MergedTensor, MergePlan } from './types.js';
 
 /** What the merging pass learned of one tensor. Plain data: a finished shard's go to the database for a later attempt. */
 export interface TensorStatistics {
   name: string;
   elements: number;
-  /** By model: sums of squares of the task vector, chunk by chunk. */
+  /** By model of the tensor: sums of squares of the task vector, chunk by chunk. */
   squares: number[][];
   /** By model: entries that stay when the task vector is sparsified; null for methods that keep all. */
   kept: number[] | null;
@@ -40,16 +40,15 @@ export function newStatistics(): MergeStatistics {
 
 /** What report.json says. Norms are sums over a fixed tree, so they do not depend on threads or chunks. */
 export function buildReport(plan: MergePlan, statistics: MergeStatistics): Report {
-  const ordered = plan.merged.flatMap((tensor) => statistics.tensors.get(tensor.name) ?? []);
+  const ordered = plan.merged.flatMap((tensor) => {
+    const own = statistics.tensors.get(tensor.name);
+    return own === undefined ? [] : [{ ...own, columns: tensor.columns, squares: measured(plan, tensor, own) }];
+  });
   const first = plan.hasBase ? 1 : 0;
   const elements = ordered.reduce((sum, tensor) => sum + tensor.elements, 0);
   const method = getMethod(plan.recipe.method);
-  const elects = method.electsSigns?.(plan.settings) ?? false;
-  const trims = ordered.some((tensor) => tensor.kept !== null);
-  // Only task vectors have norms that say something; a method over weights has none.
-  const measures = isOverVectors(method, plan.hasBase);
-  const squares = ordered.map((tensor) => (measures ? squaresOf(tensor) : []));
-  const share = (count: number) => (elements === 0 ? 0 : count / elements);
+  const elects = plan.settings.some((settings) => method.electsSigns?.(settings) ?? false);
+  const share = (count: number, of = elements) => (of === 0 ? 0 : count / of);
 
   return {
     method: plan.recipe.method,
@@ -61,30 +60,40 @@ export function buildReport(plan: MergePlan, statistics: MergeStatistics): Repor
         files: input.checkpoint.files.map(({ path, bytes }) => ({ path, bytes, sha256: null })),
       };
       if (model < 0) return report;
-      report.parameters = plan.settings.models[model]!;
-      if (squares.some((list) => list[model] !== undefined)) {
-        report.norm = Math.sqrt(reducePairwise(squares.map((list) => list[model] ?? 0)));
-      }
-      if (statistics.thresholds !== null) report.threshold = statistics.thresholds[model]!;
-      if (trims) {
-        const kept = ordered.reduce((sum, tensor) => sum + (tensor.kept?.[model] ?? 0), 0);
-        report.trimmed = share(elements - kept);
+      report.parameters = plan.recipe.models[model]!.parameters ?? {};
+      const own = ordered.flatMap((tensor) =>
+        tensor.columns.flatMap((column, place) => (column === model ? [{ tensor, place }] : [])),
+      );
+      const squares = own.flatMap(({ tensor, place }) => tensor.squares[place] ?? []);
+      if (squares.length > 0) report.norm = Math.sqrt(reducePairwise(squares));
+      const threshold = statistics.thresholds?.[model];
+      if (threshold !== undefined) report.threshold = threshold;
+      const trimmed = own.filter(({ tensor }) => tensor.kept !== null);
+      if (trimmed.length > 0) {
+        const entries = trimmed.reduce((sum, { tensor }) => sum + tensor.elements, 0);
+        const kept = trimmed.reduce((sum, { tensor, place }) => sum + tensor.kept![place]!, 0);
+        report.trimmed = share(entries - kept, entries);
       }
       return report;
     }),
-    parameters: plan.settings.global,
+    parameters: plan.recipe.parameters ?? {},
     seconds: statistics.seconds,
     bytes_read: plan.bytesRead + (plan.tuning?.bytesRead ?? 0),
     bytes_written: plan.bytesWritten,
     peak_rss_bytes: process.resourceUsage().maxRSS * 1024,
     ...(elects ? { sign_conflicts: share(ordered.reduce((sum, t) => sum + t.conflicts, 0)) } : {}),
-    tensors: ordered.map((tensor, i) => describeTensor(tensor, squares[i]!, elects)),
+    tensors: ordered.map((tensor) => describeTensor(tensor, tensor.squares, elects)),
     copied: plan.copied.map((tensor) => tensor.name),
     warnings: plan.warnings,
   };
 }
 
-function describeTensor(tensor: TensorStatistics, squares: number[], elects: boolean): TensorReport {
+/** Sums of squares by the tensor's models. Only task vectors have norms that say something; values have none. */
+function measured(plan: MergePlan, { base }: MergedTensor, statistics: TensorStatistics): number[] {
+  return isOverVectors(getMethod(plan.recipe.method), base !== null) ? squaresOf(statistics) : [];
+}
+
+function describeTensor(tensor: Omit<TensorStatistics, 'squares'>, squares: number[], elects: boolean): TensorReport {
   const share = (count: number) => (tensor.elements === 0 ? 0 : count / tensor.elements);
   const report: TensorReport = {
     name: tensor.name,

@@ -16,17 +16,16 @@ export function rowBytes(chunkElements: number, longest: number, width: number, 
  */
 export class RowShares {
   readonly #kernels: Kernels;
-  readonly #sparsify: Sparsify;
   readonly #shares: Pointer;
   readonly #scratch: Pointer;
   readonly #stride: number;
   /** Entries that a chunk's buffers must have room for, besides the chunk. */
   readonly margin: number;
 
-  constructor(job: Job, kernels: Kernels, sparsify: Sparsify) {
-    const longest = job.tensors.reduce((most, { row }) => Math.max(most, row), 1);
+  /** `ranked`: the tensors whose rows are ranked. */
+  constructor(job: Job, kernels: Kernels, ranked: JobTensor[]) {
+    const longest = ranked.reduce((most, { row }) => Math.max(most, row), 1);
     this.#kernels = kernels;
-    this.#sparsify = sparsify;
     this.margin = 2 * longest;
     this.#stride = (job.chunkElements + this.margin) * 4;
     this.#shares = kernels.allocate(this.#stride * job.models);
@@ -44,9 +43,9 @@ export class RowShares {
   }
 
   /** Replaces `count` entries of a task vector, whole rows, by their shares. */
-  rank({ row }: JobTensor, model: number, count: number): void {
+  rank({ row }: JobTensor, sparsify: Sparsify, model: number, count: number): void {
     const { ops } = this.#kernels;
-    const [data, rows, sparsify] = [this.at(model, 0), count / row, this.#sparsify];
+    const [data, rows] = [this.at(model, 0), count / row];
     const density = sparsify.densities[model]!;
     if (sparsify.by === 'ranked chance') {
       const [low, high] = density === 1 ? [1, 1] : around(density, sparsify.epsilons[model]!);

@@ -1,11 +1,13 @@
 import { type AmalgamError, fromPlain, isNoSpace, toPlain } from '@amalgam/contracts';
 import { createPool, type ThreadPool } from '@amalgam/kernels';
-import { getMethod, isByRow, isOverVectors } from '@amalgam/methods';
+import { type Found, getMethod, isOverVectors } from '@amalgam/methods';
 import { findBlends } from './blends.js';
-import type { Job, Result, Task } from './job.js';
+import type { Job, JobSource, JobTensor, Result, Task } from './job.js';
 import { rowLength } from './memory.js';
-import { type Bands, findBands, type RunTask } from './trim.js';
-import type { MergePlan } from './types.js';
+import type { RunTask } from './search.js';
+import { findSurveys } from './surveys.js';
+import { type Bands, findBands } from './trim.js';
+import type { MergePlan, Source } from './types.js';
 
 const PROGRESS_MS = 200;
 
@@ -35,6 +37,8 @@ export interface Session {
   findBands(): Promise<Bands | null>;
   /** By tensor and model: the coefficients that methods on norms and angles merge with. */
   findBlends(): Promise<number[][] | null>;
+  /** By tensor: what the method's surveys find, in their order. */
+  findSurveys(bands: Bands | null): Promise<Found[][] | null>;
   /** Tasks in flight stop at their next chunk. */
   stop(): void;
   reportProgress(): void;
@@ -65,16 +69,14 @@ export async function withThreads<T>(
   const timer = setInterval(reportProgress, PROGRESS_MS);
 
   const run = runner(pool, stop);
-  const sparsify = getMethod(job.method).sparsify?.(plan.settings) ?? null;
-  const findAllBands = async () =>
-    sparsify?.by === 'magnitude' && !isByRow(sparsify) ? findBands(job, sparsify, run) : null;
   try {
     return await work({
       job,
       inputIndex,
       run,
-      findBands: findAllBands,
+      findBands: () => findBands(job, run),
       findBlends: () => findBlends(job, run),
+      findSurveys: (bands) => findSurveys(job, bands, run),
       stop,
       reportProgress,
     });
@@ -117,31 +119,36 @@ function toJob(plan: MergePlan, options: SessionOptions, { outWidth, coefficient
     }
     return index;
   };
-  const source = ({ input, file, begin, dtype }: MergePlan['copied'][number]['from']) => ({
+  const source = ({ input, file, begin, dtype }: Source): JobSource => ({
     input: inputIndex(input, file),
     begin,
     dtype,
   });
-  const tensors = plan.merged.map(({ name, shape, elements, base, models, dtype, begin }) => ({
-    name,
-    elements,
-    row: rowLength(shape),
-    base: base === null ? null : source(base),
-    models: models.map(source),
-    dtype,
-    begin,
-  }));
+  const method = getMethod(plan.recipe.method);
+  const tensors = plan.merged.map(
+    ({ name, shape, elements, base, models, columns, settings, dtype, begin }): JobTensor => ({
+      name,
+      elements,
+      row: rowLength(shape),
+      base: base === null ? null : source(base),
+      models: models.map(source),
+      columns,
+      settings,
+      overVectors: isOverVectors(method, base !== null),
+      dtype,
+      begin,
+    }),
+  );
   for (const { from } of [...plan.copied, ...plan.heads]) inputIndex(from.input, from.file);
   const job: Job = {
     inputs,
     tensors,
     method: plan.recipe.method,
     settings: plan.settings,
-    overVectors: isOverVectors(getMethod(plan.recipe.method), plan.hasBase),
     coefficients,
     chunkElements: plan.chunkElements,
     outWidth,
-    models: plan.settings.models.length,
+    models: tensors.reduce((most, { models }) => Math.max(most, models.length), 0),
     progress: new SharedArrayBuffer(8),
     stop: new SharedArrayBuffer(4),
   };

@@ -47,7 +47,7 @@ export class SpanReader {
   readonly #job: Job;
   readonly #kernels: Kernels;
   readonly #files: Files;
-  readonly #overVectors: boolean;
+  readonly #byTensor: (Sparsify | null)[];
   readonly #rows: RowShares | null;
   /** Raw bytes of a chunk: base, models, output. Each has room for the widest dtype it meets. */
   readonly #rawBase: Pointer;
@@ -59,12 +59,14 @@ export class SpanReader {
   #copy: Pointer | undefined;
   readonly copyBytes = COPY_BYTES;
 
-  constructor(job: Job, kernels: Kernels, files: Files, sparsify: Sparsify | null) {
+  /** `byTensor`: what is kept of each tensor's task vectors; null: everything. */
+  constructor(job: Job, kernels: Kernels, files: Files, byTensor: (Sparsify | null)[]) {
     this.#job = job;
     this.#kernels = kernels;
     this.#files = files;
-    this.#overVectors = job.overVectors;
-    this.#rows = sparsify !== null && isByRow(sparsify) ? new RowShares(job, kernels, sparsify) : null;
+    this.#byTensor = byTensor;
+    const ranked = job.tensors.filter((_, i) => ranksRows(byTensor[i]!));
+    this.#rows = ranked.length === 0 ? null : new RowShares(job, kernels, ranked);
     const inputElements = job.chunkElements + (this.#rows?.margin ?? 0);
     const room = (sources: (JobSource | null)[]) =>
       sources.reduce((most, source) => Math.max(most, source === null ? 0 : dtypeBytes(source.dtype)), 0) *
@@ -94,21 +96,26 @@ export class SpanReader {
     return tensor.base?.dtype === 'BF16' && tensor.models[model]!.dtype === 'BF16';
   }
 
-  /** Visits the span's chunks in order. `wanted` says which models are read; the base is read when task vectors are. */
+  /** Visits the span's chunks in order. `wanted` says which of the tensor's models are read; the base is when task vectors are. */
   forEachChunk(span: Span, wanted: boolean[] | 'all', visit: (chunk: Chunk) => void): void {
     const tensor = this.#job.tensors[span.tensor]!;
+    const sparsify = this.#byTensor[span.tensor]!;
     const end = span.start + span.count;
     for (let start = span.start; start < end; start += this.#job.chunkElements) {
-      visit(this.#readChunk(tensor, start, Math.min(this.#job.chunkElements, end - start), wanted));
+      visit(this.#readChunk(tensor, sparsify, start, Math.min(this.#job.chunkElements, end - start), wanted));
     }
   }
 
-  #readChunk(tensor: JobTensor, start: number, count: number, wanted: boolean[] | 'all'): Chunk {
+  #readChunk(
+    tensor: JobTensor,
+    sparsify: Sparsify | null,
+    start: number,
+    count: number,
+    wanted: boolean[] | 'all',
+  ): Chunk {
     const reads = (model: number) => wanted === 'all' || wanted[model] === true;
-    const { first, last } = this.#rows?.wholeRows(tensor, start, start + count) ?? {
-      first: start,
-      last: start + count,
-    };
+    const rows = ranksRows(sparsify) ? this.#rows : null;
+    const { first, last } = rows?.wholeRows(tensor, start, start + count) ?? { first: start, last: start + count };
     let bytesRead = 0;
     const read = (source: JobSource, into: Pointer) => {
       const width = dtypeBytes(source.dtype);
@@ -116,11 +123,11 @@ export class SpanReader {
       this.#files.read(source.input, bytes, source.begin + first * width);
       bytesRead += count * width;
     };
-    if (this.#overVectors) read(tensor.base!, this.#rawBase);
+    if (tensor.overVectors) read(tensor.base!, this.#rawBase);
     tensor.models.forEach((source, model) => {
       if (reads(model)) read(source, this.#rawModels[model]!);
     });
-    if (this.#rows !== null) this.#rankRows(this.#rows, tensor, last - first, reads);
+    if (rows !== null) this.#rankRows(rows, tensor, sparsify as Sparsify, last - first, reads);
 
     const areaAt = (area: OutArea) => this.#rawOut + area.from * this.#job.chunkElements;
     return {
@@ -128,7 +135,7 @@ export class SpanReader {
       bytesRead,
       forEachBlock: (visit) => {
         for (let at = 0; at < count; at += BLOCK) {
-          visit(this.#prepareBlock(tensor, first, start - first + at, Math.min(BLOCK, count - at), reads));
+          visit(this.#prepareBlock(tensor, rows, first, start - first + at, Math.min(BLOCK, count - at), reads));
         }
       },
       outAt: (block, area) => areaAt(area) + (block.index - start) * area.width,
@@ -138,7 +145,13 @@ export class SpanReader {
   }
 
   /** Shares of the `count` entries, whole rows, that were read. */
-  #rankRows(rows: RowShares, tensor: JobTensor, count: number, reads: (model: number) => boolean): void {
+  #rankRows(
+    rows: RowShares,
+    tensor: JobTensor,
+    sparsify: Sparsify,
+    count: number,
+    reads: (model: number) => boolean,
+  ): void {
     for (let at = 0; at < count; at += BLOCK) {
       const n = Math.min(BLOCK, count - at);
       const base = this.#float32(tensor.base!, this.#rawBase, at, n, this.#base);
@@ -147,14 +160,21 @@ export class SpanReader {
       });
     }
     tensor.models.forEach((_, model) => {
-      if (reads(model)) rows.rank(tensor, model, count);
+      if (reads(model)) rows.rank(tensor, sparsify, model, count);
     });
   }
 
   /** A block of what was read, `at` entries behind the first of it, which has index `first` in the tensor. */
-  #prepareBlock(tensor: JobTensor, first: number, at: number, n: number, reads: (model: number) => boolean): ReadBlock {
+  #prepareBlock(
+    tensor: JobTensor,
+    rows: RowShares | null,
+    first: number,
+    at: number,
+    n: number,
+    reads: (model: number) => boolean,
+  ): ReadBlock {
     let base: Pointer | null = null;
-    if (this.#overVectors) base = this.#float32(tensor.base!, this.#rawBase, at, n, this.#base);
+    if (tensor.overVectors) base = this.#float32(tensor.base!, this.#rawBase, at, n, this.#base);
     tensor.models.forEach((source, model) => {
       if (!reads(model)) return;
       const target = this.#models + model * this.#stride;
@@ -166,7 +186,7 @@ export class SpanReader {
       // Vector kernels that count must find zeros behind the last element.
       if (n % 4 !== 0) this.#kernels.floats(target + n * 4, 4 - (n % 4)).fill(0);
     });
-    const [models, stride, rows] = [this.#models, this.#stride, this.#rows];
+    const [models, stride] = [this.#models, this.#stride];
     return {
       n,
       index: first + at,
@@ -194,4 +214,8 @@ export class SpanReader {
     this.#kernels.widen(source.dtype, raw + at * dtypeBytes(source.dtype), scratch, n);
     return scratch;
   }
+}
+
+function ranksRows(sparsify: Sparsify | null): sparsify is Sparsify {
+  return sparsify !== null && isByRow(sparsify);
 }

@@ -5,20 +5,20 @@ import type { ReadBlock } from './span-reader.js';
 
 const STREAM_BYTES = 16;
 
-/** Sets to 0 what a method does not keep of its task vectors, block by block, in place. */
+/** Sets to 0 what a method does not keep of its task vectors, block by block, in place. `byTensor`: null where all is kept. */
 export class Sparsifier {
   readonly #job: Job;
   readonly #kernels: Kernels;
-  readonly #sparsify: Sparsify;
+  readonly #byTensor: (Sparsify | null)[];
   readonly #words: Pointer;
   /** The models' random streams for the tensor at hand. */
   readonly #streams: Pointer;
   #tensor = -1;
 
-  constructor(job: Job, kernels: Kernels, sparsify: Sparsify) {
+  constructor(job: Job, kernels: Kernels, byTensor: (Sparsify | null)[]) {
     this.#job = job;
     this.#kernels = kernels;
-    this.#sparsify = sparsify;
+    this.#byTensor = byTensor;
     this.#words = kernels.allocate(BLOCK * 4);
     this.#streams = kernels.allocate(STREAM_BYTES * job.models);
   }
@@ -26,7 +26,8 @@ export class Sparsifier {
   /** One model's part of a block; `band` is what findBands found for the tensor. Returns how many entries stay. */
   apply(tensor: number, block: ReadBlock, model: number, band: Band | null): number {
     const { ops } = this.#kernels;
-    const [data, n, sparsify] = [block.at(model), block.n, this.#sparsify];
+    const [data, n, sparsify] = [block.at(model), block.n, this.#byTensor[tensor]!];
+    if (sparsify === null) return n;
     switch (sparsify.by) {
       case 'magnitude':
         if (band !== null) return this.#keepBand(data, block.index, n, band);

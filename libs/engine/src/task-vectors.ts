@@ -40,7 +40,7 @@ export interface StoredTaskVectors {
  */
 export async function writeTaskVectors(plan: MergePlan, options: TaskVectorOptions): Promise<StoredTaskVectors> {
   const { path, dtype } = options;
-  const models = plan.settings.models.length;
+  const models = plan.recipe.models.length;
   if (plan.tuning === null)
     throw new AmalgamError('internal', `${plan.recipe.method} learns nothing from task vectors`);
   const { places, bytes } = layOutVectors(plan.merged, models, dtype);
@@ -86,7 +86,7 @@ export async function writeTaskVectors(plan: MergePlan, options: TaskVectorOptio
 /** Norms by model, where there is something to learn from all of them. */
 function toNorms(plan: MergePlan, statistics: TensorStatistics[]): number[] {
   const squares = statistics.map(squaresOf);
-  const norms = plan.settings.models.map((_, model) => Math.sqrt(reducePairwise(squares.map((list) => list[model]!))));
+  const norms = plan.recipe.models.map((_, model) => Math.sqrt(reducePairwise(squares.map((list) => list[model]!))));
   const reference = (model: number) => quote(plan.inputs[model + 1]!.reference);
 
   const broken = toErrors(norms, (norm, model) => {

@@ -3,12 +3,15 @@ import { readSync } from 'node:fs';
 import { workerData } from 'node:worker_threads';
 import { AmalgamError, dtypeBytes, quote, toPlain } from '@amalgam/contracts';
 import { Kernels } from '@amalgam/kernels';
-import { BLOCK, type Block, getMethod } from '@amalgam/methods';
+import { BLOCK, type Block, type Found, getMethod, type Ranking, type Sums, type Survey } from '@amalgam/methods';
 import { pairsOf } from './blends.js';
 import { Files } from './files.js';
-import type { Band, Job, Result, ScanResult, Span, SpanStatistics, Task, Window } from './job.js';
+import type { Band, Job, Result, Span, SpanStatistics, Task } from './job.js';
+import { sparsifyByTensor } from './job-settings.js';
+import { Scanner } from './scan.js';
 import { type Chunk, type ReadBlock, SpanReader } from './span-reader.js';
 import { Sparsifier } from './sparsify.js';
+import { addColumns, surveysOf } from './surveys.js';
 import { BASE_BYTES, type VectorDtype, type VectorPlace } from './vector-layout.js';
 
 /** One thread of a merge: runs tasks one at a time, with buffers that are laid out once. */
@@ -18,17 +21,29 @@ const kernels = new Kernels();
 const { ops } = kernels;
 const files = new Files(job.inputs);
 const method = getMethod(job.method);
-const sparsify = method.sparsify?.(job.settings) ?? null;
+const sparsify = sparsifyByTensor(job);
 const reader = new SpanReader(job, kernels, files, sparsify);
-const sparsifier = sparsify === null ? null : new Sparsifier(job, kernels, sparsify);
+const sparsifier = sparsify.every((own) => own === null) ? null : new Sparsifier(job, kernels, sparsify);
+/** By settings, then model. */
+const ownWeights = job.settings.map(({ models }) => models.map((model) => Number(model['weight'] ?? 1)));
 const weights = kernels.allocate(job.models * 4);
 const out = kernels.allocate(BLOCK * 4);
 const progress = new BigUint64Array(job.progress);
 const stop = new Int32Array(job.stop);
 
-kernels
-  .floats(weights, job.settings.models.length)
-  .set(job.settings.models.map((model) => Number(model['weight'] ?? 1)));
+const scanner = new Scanner({ job, kernels, reader, rankingOf, toBlock, advance });
+
+function surveyAt(index: number, tensor: number): Survey {
+  return surveysOf(job.method, job.settings[job.tensors[tensor]!.settings]!)[index]!;
+}
+
+function rankingOf(index: number, tensor: number): Ranking {
+  return surveyAt(index, tensor) as Ranking;
+}
+
+function toBlock({ n, index, base, models, stride, count }: ReadBlock, found: Found[]): Block {
+  return { kernels, n, index, base, models, stride, count, weights, out, found };
+}
 
 export default async function run(task: Task): Promise<Result<unknown>> {
   try {
@@ -41,14 +56,17 @@ export default async function run(task: Task): Promise<Result<unknown>> {
 function perform(task: Task): unknown {
   switch (task.kind) {
     case 'scan':
-      return scan(task.spans, task.windows);
+      return scanner.scan(task.spans, task.windows, task.naming, task.survey);
     case 'locate':
-      return locate(task.spans, task.model, task.key, task.nth);
+      return scanner.locate(task.spans, task.model, task.naming, task.key, task.nth, task.survey);
+    case 'sums':
+      return task.spans.map((span, i) => sums(span, task.survey.index, task.survey.found[i]!, task.bands?.[i] ?? null));
     case 'merge':
       return task.spans.map((span, i) => {
-        const row = task.blends?.[i] ?? job.coefficients?.[span.tensor] ?? null;
-        if (row !== null) kernels.floats(weights, job.models).set(row);
-        return merge(span, task.output, task.bands?.[i] ?? null);
+        const { settings } = job.tensors[span.tensor]!;
+        const row = task.blends?.[i] ?? job.coefficients?.[span.tensor] ?? ownWeights[settings]!;
+        kernels.floats(weights, job.models).set(row);
+        return merge(span, task.output, task.bands?.[i] ?? null, task.found?.[i] ?? []);
       });
     case 'products':
       return task.spans.map(products);
@@ -68,76 +86,32 @@ function advance(bytes: number): void {
   Atomics.add(progress, 0, BigInt(bytes));
 }
 
-let histogramArea = { pointer: 0, words: 0 };
-
-function scan(spans: Span[], windows: (Window | null)[]): ScanResult {
-  const words = windows.reduce((sum, window) => sum + (window?.bins ?? 0), 0);
-  if (words > histogramArea.words) histogramArea = { pointer: kernels.allocate(words * 4), words };
-  kernels.words(histogramArea.pointer, words).fill(0);
-  let next = histogramArea.pointer;
-  const places = windows.map((window) => {
-    const place = next;
-    next += (window?.bins ?? 0) * 4;
-    return place;
-  });
-
-  const above = windows.map(() => 0);
-  const wanted = job.settings.models.map((_, model) => windows.some((window) => window?.model === model));
-  for (const span of spans) {
-    const isRaw = windows.map((window) => window !== null && reader.isRawPair(span, window.model));
-    const blockwise = windows.some((window, i) => window !== null && !isRaw[i]);
-    reader.forEachChunk(span, wanted, (chunk) => {
-      windows.forEach((window, i) => {
-        if (window === null || !isRaw[i]) return;
-        const { low, high, shift, common } = window;
-        const pair = chunk.rawPair(window.model);
-        above[i]! += ops.countDifferencesBF16(pair.model, pair.base, pair.n, low, high, shift, places[i]!, common);
-      });
-      if (blockwise) {
-        chunk.forEachBlock((block) => {
-          windows.forEach((window, i) => {
-            if (window === null || isRaw[i]) return;
-            const { low, high, shift, common } = window;
-            above[i]! += ops.countMagnitudes(block.at(window.model), block.n, low, high, shift, places[i]!, common);
-          });
-        });
-      }
-      advance(chunk.bytesRead);
-    });
-  }
-  return {
-    above,
-    histograms: windows.map((window, i) => window && kernels.words(places[i]!, window.bins).slice()),
-  };
-}
-
-function locate(spans: Span[], model: number, key: number, nth: number): { tensor: number; tieEnd: number } {
-  const wanted = job.settings.models.map((_, i) => i === model);
-  let left = nth;
-  let found: { tensor: number; tieEnd: number } | undefined;
-  for (const span of spans) {
-    let index = span.start;
-    reader.forEachChunk(span, wanted, (chunk) => {
-      if (found !== undefined) return;
-      chunk.forEachBlock((block) => {
-        if (found !== undefined) return;
-        const here = ops.countEqual(block.at(model), block.n, key);
-        if (here >= left) {
-          found = { tensor: span.tensor, tieEnd: index + ops.findEqual(block.at(model), block.n, key, left) };
+/** By chunk: what a survey sums up, of the inputs and of what is kept of them. */
+function sums(span: Span, survey: number, found: Found[], bands: Band[] | null): number[][] {
+  const { measure, measureKept } = surveyAt(survey, span.tensor) as Sums;
+  const chunks: number[][] = [];
+  reader.forEachChunk(span, 'all', (chunk) => {
+    const leaves: number[][] = [];
+    chunk.forEachBlock((read) => {
+      const block = toBlock(read, found);
+      const own = measure(block);
+      if (measureKept !== undefined) {
+        for (let model = 0; model < read.count; model++) {
+          sparsifier?.apply(span.tensor, read, model, bands?.[model] ?? null);
         }
-        left -= here;
-        index += block.n;
-      });
-      advance(0);
+        own.push(...measureKept(block));
+      }
+      leaves.push(own);
     });
-    if (found !== undefined) return found;
-  }
-  throw new AmalgamError('checkpoint_changed', 'an input changed while it was merged: entries counted before are gone');
+    chunks.push(addColumns(leaves));
+    advance(chunk.bytesRead);
+  });
+  return chunks;
 }
 
 /** By chunk: inner products of the models' inputs, pair by pair as pairsOf lists them. */
 function products(span: Span): number[][] {
-  const pairs = pairsOf(job.models);
+  const pairs = pairsOf(job.tensors[span.tensor]!.models.length);
   const sums: number[][] = [];
   reader.forEachChunk(span, 'all', (chunk) => {
     const leaves = pairs.map((): number[] => []);
@@ -159,40 +133,43 @@ function products(span: Span): number[][] {
 function stream(
   span: Span,
   bands: Band[] | null,
+  found: Found[],
   useBlock: (block: Block, read: ReadBlock, chunk: Chunk) => number,
   finishChunk: (chunk: Chunk) => number,
 ): SpanStatistics {
-  const { models } = job.tensors[span.tensor]!;
+  const { models, overVectors, settings } = job.tensors[span.tensor]!;
+  const own = job.settings[settings]!;
   const statistics: SpanStatistics = { squares: [], kept: models.map(() => 0), conflicts: 0 };
   reader.forEachChunk(span, 'all', (chunk) => {
     const leaves = models.map((): number[] => []);
     chunk.forEachBlock((read) => {
       for (let model = 0; model < read.count; model++) {
         const data = read.at(model);
-        if (job.overVectors) leaves[model]!.push(ops.sumSquares(data, read.n));
+        if (overVectors) leaves[model]!.push(ops.sumSquares(data, read.n));
         if (sparsifier !== null) {
           statistics.kept[model]! += sparsifier.apply(span.tensor, read, model, bands?.[model] ?? null);
         }
       }
-      const { n, base, stride, count } = read;
-      const block = { kernels, n, base, models: read.models, stride, count, weights, out };
-      statistics.conflicts += method.resolve?.(block, job.settings) ?? 0;
+      const block = toBlock(read, found);
+      statistics.conflicts += method.resolve?.(block, own) ?? 0;
       statistics.conflicts += useBlock(block, read, chunk);
     });
-    if (job.overVectors) statistics.squares.push(leaves.map((list) => reader.reduce(list)));
+    if (overVectors) statistics.squares.push(leaves.map((list) => reader.reduce(list)));
     advance(chunk.bytesRead + finishChunk(chunk));
   });
   return statistics;
 }
 
-function merge(span: Span, output: string, bands: Band[] | null): SpanStatistics {
+function merge(span: Span, output: string, bands: Band[] | null, found: Found[]): SpanStatistics {
   const tensor = job.tensors[span.tensor]!;
+  const settings = job.settings[tensor.settings]!;
   const area = { from: 0, width: dtypeBytes(tensor.dtype) };
   return stream(
     span,
     bands,
+    found,
     (block, read, chunk) => {
-      const conflicts = method.combine(block, job.settings);
+      const conflicts = method.combine(block, settings);
       kernels.narrow(tensor.dtype, out, chunk.outAt(read, area), block.n);
       return conflicts;
     },
@@ -222,6 +199,7 @@ function writeVectors(
   return stream(
     span,
     bands,
+    [],
     (block, read, chunk) => {
       kernels.narrow('F32', block.base!, chunk.outAt(read, baseArea), block.n);
       areas.forEach((area, model) => {

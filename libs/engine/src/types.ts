@@ -13,7 +13,12 @@ export interface ModelInput {
   checkpoint: CheckpointDescription;
 }
 
-export interface Source {
+/** Where a tensor's values come from. */
+export type Source = Stored;
+
+/** A tensor as it lies in a file. */
+export interface Stored {
+  kind: 'stored';
   /** Index into `MergePlan.inputs`: 0 is the base when there is one, then the models. */
   input: number;
   file: string;
@@ -37,10 +42,14 @@ export interface PlannedTensor {
 export interface MergedTensor extends PlannedTensor {
   base: Source | null;
   models: Source[];
+  /** Of each of `models`: its index among the recipe's models. */
+  columns: number[];
+  /** Index into `MergePlan.settings`. */
+  settings: number;
 }
 
 export interface CopiedTensor extends PlannedTensor {
-  from: Source;
+  from: Stored;
 }
 
 export interface OutputFile {
@@ -62,8 +71,10 @@ export interface TuningPlan {
 
 /** Everything that executing a merge needs, made from headers alone. */
 export interface MergePlan {
+  /** With every parameter's default filled in. */
   recipe: Recipe;
-  settings: Settings;
+  /** The parameters that tensors are merged with, each once; a tensor's are aligned to its models. */
+  settings: Settings[];
   inputs: ModelInput[];
   hasBase: boolean;
   /** In order of name: the order in which entries are numbered. */

@@ -1,7 +1,8 @@
 import { isAmalgamError, type Recipe } from '@amalgam/contracts';
 import { defaultThreads } from '@amalgam/kernels';
 import { describe, expect, test } from 'vitest';
-import { describePlan, planMerge } from '../src/plan.js';
+import { describePlan } from '../src/describe-plan.js';
+import { planMerge } from '../src/plan.js';
 import { input, type Loaded, type Model, tempDir, writeModel } from './support.js';
 
 const plain: Model = {
@@ -138,7 +139,7 @@ describe('a plan says what will be there', () => {
     });
     const plan = planMerge(recipe({ out_dtype: 'bfloat16' }), { base: base!, models: [other!] });
     const described = describePlan(plan);
-    expect(described.recipe.parameters).toEqual({ lambda: 1, scope: 'model', combine: 'mean' });
+    expect(described.recipe.parameters).toMatchObject({ lambda: 1, scope: 'model', combine: 'mean' });
     expect(described.recipe.models[0]?.parameters).toEqual({ weight: 1, density: 0.2 });
     expect(described.tensors).toEqual({ merged: 2, copied: 1, heads: 1 });
     expect(described.parameters).toBe(11);

@@ -1,70 +1,10 @@
 import { isAmalgamError } from '@amalgam/contracts';
 import { describe, expect, test } from 'vitest';
 import * as brute from './brute-spherical.js';
-import { decode, input, type Loaded, type Model, merge, sha256, tempDir, writeModel } from './support.js';
+import { cast, expectClose, minus, NAMES, run, type Values, valuesOf } from './small-models.js';
+import { sha256 } from './support.js';
 
-/** Odd shapes, a scalar, an empty tensor, tensors of zeros, and one of several blocks and chunks. */
-const SHAPES: Record<string, number[]> = {
-  a: [7, 3],
-  bias: [5],
-  scalar: [],
-  empty: [0, 4],
-  frozen: [6],
-  long: [3, 3001],
-};
-
-type Values = Record<string, number[]>;
-
-/** Deterministic values around a direction that all models share, so that angles are of every size. */
-function valuesOf(seed: number, spread: number): Values {
-  let state = seed;
-  const uniform = () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state / 2 ** 32 - 0.5;
-  };
-  return Object.fromEntries(
-    Object.entries(SHAPES).map(([name, shape]) => {
-      const n = shape.reduce((product, size) => product * size, 1);
-      const list = Array.from({ length: n }, (_, i) => Math.fround(Math.sin(i + 1) + spread * uniform()));
-      return [name, name === 'frozen' ? list.map(() => 0) : list];
-    }),
-  );
-}
-
-async function load(name: string, values: Values): Promise<Loaded> {
-  const model: Model = Object.fromEntries(
-    Object.entries(values).map(([tensor, list]) => [tensor, { dtype: 'F32', shape: SHAPES[tensor]!, values: list }]),
-  );
-  return input(await writeModel(tempDir(), name, model), name);
-}
-
-const cast = (...spreads: number[]) => spreads.map((spread, i) => valuesOf(17 * i + 3, spread));
-
-async function run(
-  recipe: Parameters<typeof merge>[0],
-  base: Values | null,
-  models: Values[],
-  options: Parameters<typeof merge>[3] = { threads: 1, chunkElements: 2048 },
-) {
-  const loaded = await Promise.all(models.map((values, i) => load(`m${i}`, values)));
-  const { contents, report } = await merge(recipe, base && (await load('base', base)), loaded, options);
-  const bytes = contents.get('model.safetensors')!;
-  const tensors = await decode(bytes);
-  return { bytes, report, of: (name: string) => [...tensors.get(name)!.values!] };
-}
-
-/** Float32 sums of a few terms against float64: some units in the last place of the largest value around. */
-function expectClose(got: number[], expected: number[]) {
-  expect(got.length).toBe(expected.length);
-  const unit = 2 ** -22 * Math.max(1e-30, ...expected.map(Math.abs), ...got.map(Math.abs));
-  got.forEach((x, i) => {
-    if (!(Math.abs(x - expected[i]!) <= unit)) throw new Error(`[${i}]: ${x} instead of ${expected[i]}`);
-  });
-}
-
-const names = Object.keys(SHAPES);
-const minus = (model: Values, base: Values, name: string) =>
-  model[name]!.map((x, i) => Math.fround(x - base[name]![i]!));
+const names = NAMES;
 
 describe('equal float64 brute force, tensor by tensor', () => {
   // Nearly aligned (a straight line), at an angle, and far apart.

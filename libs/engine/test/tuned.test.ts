@@ -2,7 +2,8 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { isAmalgamError } from '@amalgam/contracts';
 import { describe, expect, test } from 'vitest';
-import { describePlan, planMerge } from '../src/plan.js';
+import { describePlan } from '../src/describe-plan.js';
+import { planMerge } from '../src/plan.js';
 import { decode, input, type Loaded, type Model, merge, tempDir, tunedRecipe, writeModel } from './support.js';
 
 const ZOO = fileURLToPath(new URL('../../../examples/zoo/vit6/', import.meta.url));

@@ -1,0 +1,55 @@
+import { isByRow } from '@amalgam/methods';
+import type { Job, Naming } from './job.js';
+import { sparsifyByTensor } from './job-settings.js';
+
+/** Tensors whose entries share a ranking by magnitude: all that some models have, or one. */
+export interface Group {
+  tensors: { index: number; elements: number }[];
+  elements: number;
+  /** What `models` and searches call models by. */
+  naming: Naming;
+  models: { model: number; density: number; outliers: number }[];
+}
+
+/** What has to be ranked over whole models or tensors; models that are merged into the same tensors share a group. */
+export function rankedGroups(job: Job): Group[] {
+  const sparsify = sparsifyByTensor(job);
+  const groups: Group[] = [];
+  const ofModels = new Map<number, Group>();
+  job.tensors.forEach(({ elements, columns }, index) => {
+    const own = sparsify[index];
+    if (own?.by !== 'magnitude' || isByRow(own)) return;
+    const tensors = [{ index, elements }];
+    const toModel = (model: number, place: number) => ({
+      model,
+      density: own.densities[place]!,
+      outliers: own.outliers[place]!,
+    });
+    if (own.scope === 'tensor') {
+      groups.push({ tensors, elements, naming: 'place', models: columns.map((_, place) => toModel(place, place)) });
+      return;
+    }
+    columns.forEach((column, place) => {
+      const group = ofModels.get(column);
+      if (group === undefined) {
+        ofModels.set(column, { tensors: [...tensors], elements, naming: 'column', models: [toModel(column, place)] });
+      } else {
+        group.tensors.push(...tensors);
+        group.elements += elements;
+      }
+    });
+  });
+  return [...groups, ...shared([...ofModels.values()])];
+}
+
+/** One group for models with the same tensors: their entries are then read and counted together. */
+function shared(groups: Group[]): Group[] {
+  const byTensors = new Map<string, Group>();
+  for (const group of groups) {
+    const key = group.tensors.map(({ index }) => index).join();
+    const known = byTensors.get(key);
+    if (known === undefined) byTensors.set(key, group);
+    else known.models.push(...group.models);
+  }
+  return [...byTensors.values()];
+}
