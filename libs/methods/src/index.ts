@@ -8,8 +8,10 @@ export {
 } from './definition.js';
 export type { Gram } from './gram.js';
 export type { Place } from './levels.js';
+export { hasParameter } from './parameter-schemas.js';
 export { gradientsOf, unmatchedFilters } from './reach.js';
 export { describeMethod, getMethod, listMethods } from './registry.js';
 export { type ResolvedRecipe, resolveRecipe } from './settings.js';
 export { type ByMagnitude, isByRow, keptOf, type Sparsify } from './sparsify.js';
 export type { Found, Mark, Ranking, Sums, Survey } from './survey.js';
+export { chain } from './varying.js';

@@ -30,6 +30,10 @@ function optional(schema: TObject): Record<string, TSchema> {
   return Object.fromEntries(Object.entries(schema.properties).map(([key, value]) => [key, Type.Optional(value)]));
 }
 
+export function hasParameter({ parameters, modelParameters }: MergeMethod, name: string): boolean {
+  return Object.hasOwn(parameters.properties, name) || Object.hasOwn(modelParameters.properties, name);
+}
+
 /** How a parameter of the method may vary. What is learned from data is the same for all tensors before it is learned. */
 export function parameterVariation(method: MergeMethod, property: TSchema): Variation {
   return method.tuned === undefined ? variationOf(property) : 'none';

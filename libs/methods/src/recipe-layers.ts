@@ -49,7 +49,8 @@ export function checkLayers(recipe: Recipe, method: MergeMethod): FieldError[] {
 
 function checkSlices(recipe: Recipe, method: MergeMethod, slices: readonly Slice[], at: string): FieldError[] {
   return slices.flatMap(({ sources, base }, i) => {
-    const own = sources.filter(({ model }) => findModel(recipe, model) !== 'base');
+    // What task vectors start from is none of the models.
+    const own = sources.filter(({ model }) => model !== base && findModel(recipe, model) !== 'base');
     return [
       ...sources.flatMap(({ model, layer_range }, j) => [
         ...checkReference(recipe, model, `${at}/${i}/sources/${j}/model`),

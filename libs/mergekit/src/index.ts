@@ -1,0 +1,2 @@
+export { isMergekit, type ReadRecipe, readMergekit, readRecipe } from './recipe.js';
+export { LARGEST_RECIPE, parseRecipeText } from './text.js';

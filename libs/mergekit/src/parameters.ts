@@ -1,0 +1,106 @@
+import { type Condition, escapePointer, suggest } from '@amalgam/contracts';
+import { chain, getMethod, hasParameter } from '@amalgam/methods';
+import type { Parameters } from './document.js';
+import { ALL_PARAMETERS, isTrue, METHODS, type Parameter, type Translation } from './names.js';
+import type { Pointers } from './pointers.js';
+import type { Reader } from './reader.js';
+
+/** One set of a document's parameters, in our names and values. */
+export class ParameterTranslator {
+  readonly warnings: string[] = [];
+  private readonly translation: Translation;
+
+  constructor(
+    private readonly reader: Reader,
+    private readonly pointers: Pointers,
+    private readonly method: string,
+  ) {
+    this.translation = METHODS[method]!;
+  }
+
+  /** Of the document, a module or a slice, which may hold any parameter. `at`: where they stand in our recipe. */
+  anywhere(parameters: Parameters | undefined, at: string): Record<string, unknown> {
+    return this.translate(parameters, at, { ...this.translation.perModel, ...this.translation.global });
+  }
+
+  ofModel(parameters: Parameters | undefined, at: string): Record<string, unknown> {
+    return this.translate(parameters, at, this.translation.perModel);
+  }
+
+  /** The document's, with mergekit's defaults, and what its meaning needs besides. */
+  withDefaults(given: Record<string, unknown>): Record<string, unknown> {
+    const complete = { ...given };
+    for (const parameter of Object.values({ ...this.translation.perModel, ...this.translation.global })) {
+      const { to, fallback } = parameter;
+      if (to === null || fallback === undefined || !hasParameter(getMethod(this.method), to)) continue;
+      complete[to] = chain([complete[to], toOurs(parameter, fallback)]);
+    }
+    return { ...complete, ...this.translation.fixed };
+  }
+
+  private translate(
+    parameters: Parameters | undefined,
+    at: string,
+    known: Record<string, Parameter>,
+  ): Record<string, unknown> {
+    const translated: Record<string, unknown> = {};
+    if (parameters === undefined) return translated;
+    this.pointers.add(at, parameters.pointer);
+    for (const [name, value] of Object.entries(parameters.given)) {
+      // YAML's empty value: it is not given.
+      if (value === null) continue;
+      const pointer = `${parameters.pointer}/${escapePointer(name)}`;
+      const parameter = Object.hasOwn(known, name) ? known[name] : undefined;
+      if (parameter === undefined) {
+        this.unknown(name, pointer, Object.keys(known));
+        continue;
+      }
+      const { to } = parameter;
+      if (to === null) continue;
+      if (!hasParameter(getMethod(this.method), to)) {
+        if (toOurs(parameter, value) === parameter.fallback) continue;
+        this.reader.fail(
+          pointer,
+          `${name} is not supported with ${this.method}: only ${String(parameter.fallback)} is`,
+        );
+        continue;
+      }
+      this.pointers.add(`${at}/${to}`, pointer);
+      translated[to] = mapLeaves(value, (leaf) => toOurs(parameter, leaf));
+    }
+    return translated;
+  }
+
+  private unknown(name: string, pointer: string, known: string[]): void {
+    if (Object.hasOwn(this.translation.global, name)) {
+      const detail = `${name} is a parameter of the merge: mergekit does not look for it with a model; it belongs under the "parameters" of the slice or of the document`;
+      this.reader.fail(pointer, detail);
+    } else if (ALL_PARAMETERS.has(name)) {
+      this.warnings.push(`${pointer}: ${this.method} does not know ${name}; ignored, as in mergekit`);
+    } else {
+      this.reader.fail(pointer, `${this.method} has no parameter "${name}"${suggest(name, known)}`);
+    }
+  }
+}
+
+/** What is neither boolean nor number stays as it is, for the method's own schema to judge. */
+function toOurs({ kind, convert }: Parameter, value: unknown): unknown {
+  if (convert !== undefined) return convert(value);
+  if (kind === 'boolean') return isBoolean(value) ? isTrue(value) : value;
+  return typeof value === 'boolean' ? Number(value) : value;
+}
+
+function isBoolean(value: unknown): boolean {
+  return (
+    typeof value === 'number' || (typeof value === 'string' && (isTrue(value) || /^(false|no|off|n)$/i.test(value)))
+  );
+}
+
+/** Of a setting: the value itself, those of a gradient, those of conditions. */
+export function mapLeaves(setting: unknown, change: (leaf: unknown) => unknown): unknown {
+  if (Array.isArray(setting)) return setting.map((item: unknown) => mapLeaves(item, change));
+  if (typeof setting !== 'object' || setting === null) return change(setting);
+  if (!('value' in setting)) return setting;
+  const { value } = setting as Condition;
+  return { ...setting, value: Array.isArray(value) ? value.map(change) : change(value) };
+}
