@@ -1,17 +1,189 @@
-import type { Recipe } from '@amalgam/contracts';
-import type { ArrangedInputs, Arrangement } from './arrangement.js';
+import { escapePointer, findModel, quote, quoteList, type Recipe, suggest } from '@amalgam/contracts';
+import { arrangeSlices } from './arrange-slices.js';
+import type { ArrangedInputs, ArrangedTensor, Arrangement } from './arrangement.js';
+import { followLayers, type LayerOrigin } from './followed-config.js';
+import { untie } from './heads.js';
+import { type Input, type Inputs, isBuffer, lookUp, openInputs } from './inputs.js';
+import { type Problem, toError } from './refusal.js';
+import { type ModuleKey, openSlices } from './slice-sources.js';
 
-/** Which tensors the result has, and which tensors of the inputs each is made of; from names and configs alone. */
-export function arrange(recipe: Recipe, { base, models }: ArrangedInputs): Arrangement {
-  const reference = base ?? models[0];
-  const tensors = [...(reference?.checkpoint.tensors.keys() ?? [])].map((name) => ({
+/**
+ * Which tensors the result has, and which tensors of the inputs each is made of; from names, shapes and configs alone.
+ *
+ * Without slices and modules these are the base's (without a base: the first model's), each from the tensors of the same name, whether or
+ * not a model has one: whoever reads them says so. With slices, layers are chosen, renumbered, and the config follows.
+ *
+ * @throws AmalgamError `invalid_recipe` for layers and modules that are not there, `tensor_missing` for slices' sources that differ,
+ * with every problem found and its JSON pointer
+ */
+export function arrange(recipe: Recipe, given: ArrangedInputs): Arrangement {
+  const inputs = openInputs(given);
+  const problems: Problem[] = [];
+  const warnings: string[] = [];
+  const parts = partsOf(recipe, inputs, problems);
+  if (problems.length > 0) throw toError(problems);
+
+  const sliced = new Map<Part, { tensors: ArrangedTensor[]; layers: LayerOrigin[] }>();
+  const tensors: ArrangedTensor[] = [];
+  const changes: Record<string, unknown> = {};
+  for (const part of parts) {
+    const { slices, module, stack, at } = part;
+    if (slices === undefined || stack === null) continue;
+    const open = openSlices(recipe, slices, inputs, module, `${at}/slices`, problems);
+    if (open.length < slices.length) continue;
+    const result = arrangeSlices(inputs.donor, stack, module, open, `${at}/slices`, problems, warnings);
+    sliced.set(part, result);
+    tensors.push(...result.tensors);
+    Object.assign(
+      changes,
+      followStack(inputs.donor, stack, result.layers, (text) => warnings.push(text)),
+    );
+  }
+  if (problems.length > 0) throw toError(problems);
+
+  for (const [name, { shape }] of inputs.donor.tensors) {
+    const part = parts.find((candidate) => candidate.holds(name));
+    if (part !== undefined && sliced.has(part)) continue;
+    const arranged = arrangeWhole(recipe, inputs, name, part ?? null);
+    if (arranged.models.length > 0 && !(isBuffer(name, shape) && !isEverywhere(arranged, inputs)))
+      tensors.push(arranged);
+  }
+  const heads = untie(recipe, inputs, tensors, sliced.size > 0);
+  return {
+    tensors: [...tensors, ...heads.tensors],
+    config: { ...changes, ...heads.config },
+    layers: layersOf(inputs.donor, sliced, parts),
+    redundant: heads.redundant,
+    warnings: [...warnings, ...heads.warnings],
+  };
+}
+
+/** A module that the recipe says something of; or, with slices of its own, the whole model. */
+interface Part {
+  module: ModuleKey;
+  /** Index into the donor's stacks. */
+  stack: number | null;
+  slices: Recipe['slices'];
+  /** Those merged here, in order; undefined: all. */
+  models: { model: number; source: number }[] | undefined;
+  /** JSON pointer. */
+  at: string;
+  /** Does a tensor of the donor belong to it? */
+  holds(name: string): boolean;
+}
+
+function partsOf(recipe: Recipe, { donor }: Inputs, problems: Problem[]): Part[] {
+  const { stacks, modules } = donor.architecture;
+  const refuse = (pointer: string, detail: string) => problems.push({ code: 'invalid_recipe', pointer, detail });
+  if (recipe.slices !== undefined) {
+    if (stacks.length === 1) {
+      const module = { key: null, name: modules.all[0]?.name ?? '' };
+      return [{ module, stack: 0, slices: recipe.slices, models: undefined, at: '', holds: () => true }];
+    }
+    const names = modules.all.flatMap(({ name, stack }) => (stack === null ? [] : [name]));
+    refuse(
+      '/slices',
+      stacks.length === 0
+        ? `${quote(donor.reference)} has no layers: no numbered blocks among its tensors`
+        : `${quote(donor.reference)} has several stacks of layers, ${quoteList(names)}: give each its slices under modules`,
+    );
+    return [];
+  }
+  const taken = new Map<number, string>();
+  return Object.entries(recipe.modules ?? {}).flatMap(([key, module]): Part[] => {
+    const at = `/modules/${escapePointer(key)}`;
+    const found = modules.find(key);
+    const names = modules.all.map(({ name }) => name);
+    const [index] = found;
+    if (index === undefined) {
+      const known = names.length === 0 ? 'it has none' : `it has ${quoteList(names)}`;
+      refuse(at, `${quote(donor.reference)} has no module ${quote(key)}: ${known}${suggest(key, names)}`);
+      return [];
+    }
+    for (const one of found) {
+      const other = taken.get(one);
+      if (other !== undefined)
+        refuse(at, `${quote(key)} and ${quote(other)} are the same module, ${quote(names[one] ?? '')}`);
+      taken.set(one, key);
+    }
+    const stack = modules.all[index]?.stack ?? null;
+    // A module without layers is made in one piece: a single slice over all of it says no more than its sources.
+    const whole = stack === null && module.slices?.length === 1 ? module.slices[0]?.sources : undefined;
+    if (
+      stack === null &&
+      module.slices !== undefined &&
+      !whole?.every(({ layer_range }) => layer_range === undefined)
+    ) {
+      refuse(`${at}/slices`, `${quote(key)} has no layers: give it models`);
+      return [];
+    }
+    const references = module.models ?? whole;
+    return [
+      {
+        module: { key, name: names[index] ?? key },
+        stack,
+        slices: whole === undefined ? module.slices : undefined,
+        models: references?.flatMap(({ model: reference }, source) => {
+          const model = findModel(recipe, reference);
+          return typeof model === 'number' ? [{ model, source }] : [];
+        }),
+        at,
+        holds: (name) => found.includes(modules.of(name) ?? -1),
+      },
+    ];
+  });
+}
+
+/** A tensor from those of the same name. */
+function arrangeWhole(
+  recipe: Recipe,
+  { base, models, donor }: Inputs,
+  name: string,
+  part: Part | null,
+): ArrangedTensor {
+  const layer = donor.architecture.layerOf(name);
+  const count = layer === null ? 0 : (donor.architecture.stacks[layer.stack]?.count ?? 0);
+  const chosen = part?.models ?? recipe.models.map((_, model) => ({ model, source: null }));
+  return {
     name,
     base: base === null ? null : { model: null, name },
-    models: recipe.models.map((_, model) => ({ model, name })),
+    models: chosen.flatMap(({ model }) => {
+      const input = models[model];
+      return input === undefined ? [] : [{ model, name: lookUp(input, name, donor) ?? name }];
+    }),
     slice: null,
-    module: null,
-    sources: [],
-    t: 0,
-  }));
-  return { tensors, config: {}, redundant: [], warnings: [] };
+    module: part?.module.key ?? null,
+    sources: chosen.flatMap(({ source }) => (source === null ? [] : [source])),
+    t: layer === null ? 0 : count === 1 ? 1 : layer.index / (count - 1),
+  };
+}
+
+function isEverywhere({ models }: ArrangedTensor, inputs: Inputs): boolean {
+  return models.every(({ model, name }) => inputs.models[model]?.tensors.has(name));
+}
+
+function followStack(
+  donor: Input,
+  stack: number,
+  layers: LayerOrigin[],
+  warn: (text: string) => void,
+): Record<string, unknown> {
+  const own = donor.architecture.stacks[stack];
+  if (own === undefined) return {};
+  const isWhole =
+    layers.length === own.count && layers.every(({ config, index }, j) => config === donor.config && index === j);
+  if (isWhole) return {};
+  if (donor.config !== null && own.counts.length === 0) {
+    warn(
+      `config.json of ${quote(donor.reference)} does not say how many blocks ${quote(own.prefix)} has; the result has ${layers.length}`,
+    );
+  }
+  return followLayers({ config: donor.config, counts: own.counts, count: own.count }, layers, warn);
+}
+
+function layersOf(donor: Input, sliced: ReadonlyMap<Part, { layers: LayerOrigin[] }>, parts: readonly Part[]): number {
+  return donor.architecture.stacks.reduce((sum, { count }, i) => {
+    const part = parts.find((candidate) => candidate.stack === i && sliced.has(candidate));
+    return sum + (part === undefined ? count : (sliced.get(part)?.layers.length ?? 0));
+  }, 0);
 }

@@ -1,10 +1,10 @@
 import type { CheckpointDescription } from '@amalgam/tensors';
 
-/** A checkpoint as `arrange` needs it. */
+/** A checkpoint as `arrange` needs it. An adapter stands for the base that it is applied to. */
 export interface ArrangedInput {
   /** What the recipe calls it; used in messages. */
   reference: string;
-  checkpoint: CheckpointDescription;
+  checkpoint: Pick<CheckpointDescription, 'kind' | 'tensors' | 'config'>;
 }
 
 export interface ArrangedInputs {
@@ -13,11 +13,13 @@ export interface ArrangedInputs {
   models: readonly ArrangedInput[];
 }
 
-/** One tensor of the result and where it comes from. Nothing says that the inputs have these names: whoever reads them checks. */
+/** One tensor of the result and where it comes from. */
 export interface ArrangedTensor {
   /** In the result. */
   name: string;
-  /** Where the base's part lies: in the recipe's base (model null) or, where a slice names another base, in that model. Null: no base here. */
+  /**
+   * Where the base's part lies: in the recipe's base (model null) or, where a slice names a base of its own, in that model. Null: none.
+   */
   base: { model: number | null; name: string } | null;
   /** Index into the recipe's models, and its name there; in the order of the slice's sources, or of the recipe's models. */
   models: { model: number; name: string }[];
@@ -36,7 +38,9 @@ export interface Arrangement {
   tensors: ArrangedTensor[];
   /** What differs from the first input's config.json (the base's, else the first model's): dotted paths to values. */
   config: Record<string, unknown>;
-  /** Tensors of models that the result needs not: copies of an embedding that the model shares with its head. */
+  /** Layers of the result, over all stacks; 0: gradients have nothing to go along. */
+  layers: number;
+  /** Tensors of models that the result does without: a stored copy of an embedding that serves as the head too. */
   redundant: { model: number; name: string }[];
   warnings: string[];
 }
