@@ -1,5 +1,6 @@
 import Type from 'typebox';
 import type { Settings } from './definition.js';
+import { RESCALE_NOTE } from './rescale.js';
 import type { ByMagnitude } from './sparsify.js';
 
 /** What breadcrumbs and breadcrumbs_ties share. */
@@ -12,6 +13,7 @@ export const BREADCRUMBS_NOTES = [
   'scope tensor (default): the shares are those of each tensor, as in the paper and in mergekit; row: of each row (the last dimension), as in the authors’ code; model: of all merged tensors together.',
   'mergekit sets a whole tensor to the base when floor(gamma · d) is 0, in tensors of less than 1/gamma entries say. Here no outlier is dropped then, and the rest is done as ever.',
   'A scalar has one entry, which stays; the authors’ code, which never touches scalars, agrees.',
+  RESCALE_NOTE,
 ];
 
 export const gamma = (value: number) =>

@@ -3,6 +3,7 @@ import { BREADCRUMBS_NOTES, BREADCRUMBS_SOURCE, breadcrumbsScope, gamma, toBand 
 import { addElected } from './combine.js';
 import { defineMethod } from './definition.js';
 import { consensus, density, ELECTION_NOTES, lambda, normalize, weight } from './parameters.js';
+import { rescalesToSum, rescaleToSum } from './rescale.js';
 
 export const breadcrumbsTies = defineMethod({
   name: 'breadcrumbs_ties',
@@ -20,7 +21,13 @@ export const breadcrumbsTies = defineMethod({
   base: 'required',
   models: { minimum: 1, maximum: null },
   parameters: Type.Object(
-    { lambda: lambda(1), scope: breadcrumbsScope(), normalize: normalize(false), consensus: consensus() },
+    {
+      lambda: lambda(1),
+      scope: breadcrumbsScope(),
+      normalize: normalize(false),
+      rescale: rescaleToSum(),
+      consensus: consensus(),
+    },
     { additionalProperties: false },
   ),
   modelParameters: Type.Object(
@@ -30,6 +37,7 @@ export const breadcrumbsTies = defineMethod({
   inputs: 'task_vectors',
   uniform: ({ global }) => (global.scope === 'model' ? ['density', 'gamma'] : []),
   sparsify: toBand,
+  ...rescalesToSum,
   electsSigns: () => true,
   combine: (block, { global }) => addElected(block, global.consensus, global.lambda, global.normalize),
 });

@@ -3,6 +3,7 @@ import { BREADCRUMBS_NOTES, BREADCRUMBS_SOURCE, breadcrumbsScope, gamma, toBand 
 import { addSum } from './combine.js';
 import { defineMethod } from './definition.js';
 import { density, lambda, normalize, weight, weightsOf, weightsSumToZero } from './parameters.js';
+import { rescalesToSum, rescaleToSum } from './rescale.js';
 
 export const breadcrumbs = defineMethod({
   name: 'breadcrumbs',
@@ -18,7 +19,7 @@ export const breadcrumbs = defineMethod({
   base: 'required',
   models: { minimum: 1, maximum: null },
   parameters: Type.Object(
-    { lambda: lambda(0.2), scope: breadcrumbsScope(), normalize: normalize(false) },
+    { lambda: lambda(0.2), scope: breadcrumbsScope(), normalize: normalize(false), rescale: rescaleToSum() },
     { additionalProperties: false },
   ),
   modelParameters: Type.Object(
@@ -29,5 +30,6 @@ export const breadcrumbs = defineMethod({
   uniform: ({ global }) => (global.scope === 'model' ? ['density', 'gamma'] : []),
   check: ({ global, models }) => weightsSumToZero(global.normalize, models),
   sparsify: toBand,
+  ...rescalesToSum,
   combine: (block, { global, models }) => addSum(block, weightsOf(models), global.lambda, global.normalize),
 });

@@ -2,7 +2,8 @@ import Type from 'typebox';
 import { addSum } from './combine.js';
 import { DARE_NOTES, DARE_SOURCE, toChance } from './dare.js';
 import { defineMethod } from './definition.js';
-import { density, lambda, normalize, rescale, seed, weight, weightsOf, weightsSumToZero } from './parameters.js';
+import { chance, lambda, normalize, rescale, seed, weight, weightsOf, weightsSumToZero } from './parameters.js';
+import { rescaleBy, rescalesByChoice } from './rescale.js';
 
 export const dareLinear = defineMethod({
   name: 'dare_linear',
@@ -18,12 +19,19 @@ export const dareLinear = defineMethod({
   base: 'required',
   models: { minimum: 1, maximum: null },
   parameters: Type.Object(
-    { lambda: lambda(0.3), normalize: normalize(false), rescale: rescale('density'), seed: seed() },
+    {
+      lambda: lambda(0.3),
+      normalize: normalize(false),
+      rescale: rescale('density'),
+      rescale_by: rescaleBy(),
+      seed: seed(),
+    },
     { additionalProperties: false },
   ),
-  modelParameters: Type.Object({ weight: weight(1), density: density(0.5) }, { additionalProperties: false }),
+  modelParameters: Type.Object({ weight: weight(1), density: chance(0.5) }, { additionalProperties: false }),
   inputs: 'task_vectors',
   check: ({ global, models }) => weightsSumToZero(global.normalize, models),
   sparsify: toChance,
+  ...rescalesByChoice,
   combine: (block, { global, models }) => addSum(block, weightsOf(models), global.lambda, global.normalize),
 });

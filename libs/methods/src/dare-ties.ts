@@ -2,7 +2,8 @@ import Type from 'typebox';
 import { addElected } from './combine.js';
 import { DARE_NOTES, DARE_SOURCE, toChance } from './dare.js';
 import { defineMethod } from './definition.js';
-import { consensus, density, ELECTION_NOTES, lambda, normalize, rescale, seed, weight } from './parameters.js';
+import { chance, consensus, ELECTION_NOTES, lambda, normalize, rescale, seed, weight } from './parameters.js';
+import { rescaleBy, rescalesByChoice } from './rescale.js';
 
 export const dareTies = defineMethod({
   name: 'dare_ties',
@@ -23,14 +24,16 @@ export const dareTies = defineMethod({
       lambda: lambda(0.5),
       normalize: normalize(false),
       rescale: rescale('density'),
+      rescale_by: rescaleBy(),
       consensus: consensus(),
       seed: seed(),
     },
     { additionalProperties: false },
   ),
-  modelParameters: Type.Object({ weight: weight(1), density: density(0.5) }, { additionalProperties: false }),
+  modelParameters: Type.Object({ weight: weight(1), density: chance(0.5) }, { additionalProperties: false }),
   inputs: 'task_vectors',
   sparsify: toChance,
+  ...rescalesByChoice,
   electsSigns: () => true,
   combine: (block, { global }) => addElected(block, global.consensus, global.lambda, global.normalize),
 });

@@ -2,7 +2,8 @@ import Type from 'typebox';
 import { addSum } from './combine.js';
 import { defineMethod } from './definition.js';
 import { checkRange, DELLA_NOTES, DELLA_SOURCE, epsilon, toRankedChance } from './magprune.js';
-import { density, lambda, normalize, rescale, seed, weight, weightsOf, weightsSumToZero } from './parameters.js';
+import { chance, lambda, normalize, rescale, seed, weight, weightsOf, weightsSumToZero } from './parameters.js';
+import { rescaleBy, rescalesByChoice } from './rescale.js';
 
 export const dellaLinear = defineMethod({
   name: 'della_linear',
@@ -22,16 +23,18 @@ export const dellaLinear = defineMethod({
       lambda: lambda(0.3),
       normalize: normalize(false),
       rescale: rescale('probability of being kept'),
+      rescale_by: rescaleBy(),
       seed: seed(),
     },
     { additionalProperties: false },
   ),
   modelParameters: Type.Object(
-    { weight: weight(1), density: density(0.7), epsilon: epsilon(0.07) },
+    { weight: weight(1), density: chance(0.7), epsilon: epsilon(0.07) },
     { additionalProperties: false },
   ),
   inputs: 'task_vectors',
   check: ({ global, models }) => [...checkRange(models), ...weightsSumToZero(global.normalize, models)],
   sparsify: toRankedChance,
+  ...rescalesByChoice,
   combine: (block, { global, models }) => addSum(block, weightsOf(models), global.lambda, global.normalize),
 });

@@ -2,7 +2,8 @@ import Type from 'typebox';
 import { addElected } from './combine.js';
 import { defineMethod } from './definition.js';
 import { checkRange, DELLA_NOTES, DELLA_SOURCE, epsilon, toRankedChance } from './magprune.js';
-import { consensus, density, ELECTION_NOTES, lambda, normalize, rescale, seed, weight } from './parameters.js';
+import { chance, consensus, ELECTION_NOTES, lambda, normalize, rescale, seed, weight } from './parameters.js';
+import { rescaleBy, rescalesByChoice } from './rescale.js';
 
 export const della = defineMethod({
   name: 'della',
@@ -24,18 +25,20 @@ export const della = defineMethod({
       lambda: lambda(1.1),
       normalize: normalize(true),
       rescale: rescale('probability of being kept'),
+      rescale_by: rescaleBy(),
       consensus: consensus(),
       seed: seed(),
     },
     { additionalProperties: false },
   ),
   modelParameters: Type.Object(
-    { weight: weight(1), density: density(0.7), epsilon: epsilon(0.07) },
+    { weight: weight(1), density: chance(0.7), epsilon: epsilon(0.07) },
     { additionalProperties: false },
   ),
   inputs: 'task_vectors',
   check: ({ models }) => checkRange(models),
   sparsify: toRankedChance,
+  ...rescalesByChoice,
   electsSigns: () => true,
   combine: (block, { global }) => addElected(block, global.consensus, global.lambda, global.normalize),
 });

@@ -19,11 +19,20 @@ export const density = (value: number, description = 'Share of each task vector 
   Type.Number({ default: value, exclusiveMinimum: 0, maximum: 1, description });
 
 /** Of the methods that draw masks. */
+export const chance = (value: number) =>
+  Type.Number({
+    default: value,
+    minimum: 0,
+    maximum: 1,
+    description: 'Share of each task vector that is kept on average, in [0, 1]',
+  });
+
+/** Of the methods that draw masks. */
 export const seed = () =>
   Type.Integer({ default: 0, minimum: 0, maximum: 2 ** 32 - 1, description: 'Of the random masks', uniform: true });
 
 export const rescale = (divisor: string) =>
-  Type.Boolean({ default: true, description: `Divide what is kept by its ${divisor}` });
+  Type.Boolean({ default: true, description: `Divide what is kept by its ${divisor}, or as rescale_by says` });
 
 export const consensus = () =>
   Type.Enum(['sum', 'count'], {

@@ -2,6 +2,7 @@ import { AmalgamError, type Method, suggest } from '@amalgam/contracts';
 import { adamerging } from './adamerging.js';
 import { breadcrumbs } from './breadcrumbs.js';
 import { breadcrumbsTies } from './breadcrumbs-ties.js';
+import { consensusTa } from './consensus-ta.js';
 import { dareLinear } from './dare-linear.js';
 import { dareTies } from './dare-ties.js';
 import type { MergeMethod } from './definition.js';
@@ -9,13 +10,19 @@ import { della } from './della.js';
 import { dellaLinear } from './della-linear.js';
 import { karcher } from './karcher.js';
 import { linear } from './linear.js';
+import { magmax } from './magmax.js';
+import { metagpt } from './metagpt.js';
+import { modelBreadcrumbs } from './model-breadcrumbs.js';
 import { modelStock } from './model-stock.js';
 import { multislerp } from './multislerp.js';
 import { nearswap } from './nearswap.js';
 import { nuslerp } from './nuslerp.js';
 import { describeParameters } from './parameter-schemas.js';
 import { passthrough } from './passthrough.js';
+import { pcb } from './pcb.js';
 import { ram } from './ram.js';
+import { ramplusTl } from './ramplus-tl.js';
+import { sce } from './sce.js';
 import { slerp } from './slerp.js';
 import { taskArithmetic } from './task-arithmetic.js';
 import { ties } from './ties.js';
@@ -37,8 +44,15 @@ const METHODS: MergeMethod[] = [
   karcher,
   modelStock,
   nearswap,
+  sce,
   ram,
+  ramplusTl,
   passthrough,
+  modelBreadcrumbs,
+  magmax,
+  metagpt,
+  consensusTa,
+  pcb,
   adamerging,
 ];
 

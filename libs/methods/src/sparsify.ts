@@ -15,6 +15,8 @@ export interface ByMagnitude {
   densities: number[];
   /** Shares of largest entries that are dropped; 0: none, which is the trim of TIES. */
   outliers: number[];
+  /** For scope row: as keptOf says of it; a tensor of one entry keeps it. */
+  outliersFirst?: boolean;
 }
 
 /** Keeps each entry with probability `density`, independently; DARE. Masks: randomStream in libs/kernels. */
@@ -45,9 +47,18 @@ export function isByRow(sparsify: Sparsify): boolean {
 
 /**
  * Of d entries ranked by magnitude: `kept` = max(1, floor(density · d)) stay, after the `outliers` = floor(share · d) largest, or
- * fewer where not so many are left.
+ * fewer where not so many are left. With `outliersFirst` the outliers are dropped whatever is left, and none may stay.
  */
-export function keptOf(d: number, density: number, share: number): { kept: number; outliers: number } {
+export function keptOf(
+  d: number,
+  density: number,
+  share: number,
+  outliersFirst = false,
+): { kept: number; outliers: number } {
+  if (outliersFirst) {
+    const outliers = Math.floor(share * d);
+    return { kept: Math.min(d - outliers, Math.floor(density * d)), outliers };
+  }
   const kept = Math.min(d, Math.max(1, Math.floor(density * d)));
   return { kept, outliers: Math.min(d - kept, Math.floor(share * d)) };
 }

@@ -41,6 +41,12 @@ export interface Sums {
   /** The same after the inputs were sparsified; what it returns is appended to what `measure` returns. */
   measureKept?(block: Block): number[];
   /**
+   * Looks at one tensor's sums before they are used.
+   *
+   * @throws AmalgamError where the method is not defined for what the tensor holds
+   */
+  check?(sums: number[], tensor: string): void;
+  /**
    * For scope model, where a sum over all entries will not do: how the tensors' sums become the model's. Default: they are added.
    */
   join?(tensors: { elements: number; sums: number[] }[]): number[];

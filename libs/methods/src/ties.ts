@@ -2,6 +2,7 @@ import Type from 'typebox';
 import { addElected } from './combine.js';
 import { defineMethod } from './definition.js';
 import { density, lambda, weight } from './parameters.js';
+import { RESCALE_NOTE, rescalesToSum, rescaleToSum } from './rescale.js';
 
 export const ties = defineMethod({
   name: 'ties',
@@ -16,6 +17,7 @@ export const ties = defineMethod({
     'scope model (default): one threshold for a whole model, as in the paper; tensor: one for each tensor, as in mergekit.',
     'combine mean with unit weights is the paper’s disjoint mean; sum is what AdaMerging and FusionBench use (with λ about 0.3).',
     'mean divides by the sum of |wᵢ|, so a negative weight subtracts; in mergekit it turns the sign back.',
+    RESCALE_NOTE,
   ],
   base: 'required',
   models: { minimum: 1, maximum: null },
@@ -24,6 +26,7 @@ export const ties = defineMethod({
       lambda: lambda(1),
       scope: Type.Enum(['model', 'tensor'], { default: 'model', description: 'What shares one trim threshold' }),
       combine: Type.Enum(['mean', 'sum'], { default: 'mean', description: 'How agreeing entries are combined' }),
+      rescale: rescaleToSum(),
     },
     { additionalProperties: false },
   ),
@@ -36,6 +39,7 @@ export const ties = defineMethod({
     densities: models.map((model) => model.density),
     outliers: models.map(() => 0),
   }),
+  ...rescalesToSum,
   electsSigns: () => true,
   combine: (block, { global }) => addElected(block, 'sum', global.lambda, global.combine === 'mean'),
 });
