@@ -43,7 +43,7 @@ export class RowShares {
   }
 
   /** Replaces `count` entries of a task vector, whole rows, by their shares. */
-  rank({ row }: JobTensor, sparsify: Sparsify, model: number, count: number): void {
+  rank({ row, elements }: JobTensor, sparsify: Sparsify, model: number, count: number): void {
     const { ops } = this.#kernels;
     const [data, rows] = [this.at(model, 0), count / row];
     const density = sparsify.densities[model]!;
@@ -51,7 +51,9 @@ export class RowShares {
       const [low, high] = density === 1 ? [1, 1] : around(density, sparsify.epsilons[model]!);
       ops.rankProbabilities(data, rows, row, this.#scratch, low, high);
     } else if (sparsify.by === 'magnitude') {
-      const { kept, outliers } = keptOf(row, density, sparsify.outliers[model]!);
+      // A scalar is no row that anything could be dropped from.
+      const isFree = sparsify.outliersFirst === true && elements > 1;
+      const { kept, outliers } = keptOf(row, density, sparsify.outliers[model]!, isFree);
       ops.markBand(data, rows, row, this.#scratch, kept, outliers);
     }
   }

@@ -126,7 +126,11 @@ async function addUp(
   for (const { survey, group } of toGroups(tensors, surveyAt)) {
     const own = group.tensors
       .filter(({ elements }) => elements > 0)
-      .map((tensor) => ({ elements: tensor.elements, sums: addColumns(chunks.get(tensor.index)!) }));
+      .map((tensor) => {
+        const sums = addColumns(chunks.get(tensor.index)!);
+        survey.check?.(sums, job.tensors[tensor.index]!.name);
+        return { elements: tensor.elements, sums };
+      });
     const sums =
       survey.scope === 'model' && survey.join ? survey.join(own) : addColumns(own.map((tensor) => tensor.sums));
     for (const tensor of group.tensors) found[tensor.index]![index] = { kind: 'sums', sums };
