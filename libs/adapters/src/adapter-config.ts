@@ -16,8 +16,8 @@ export interface AdapterConfig {
   fanInFanOut: boolean;
   /** Names of modules, or their ends, that were trained whole. */
   modulesToSave: ReadonlySet<string>;
-  targetModules: string[] | string | null;
   baseModel: string | null;
+  taskType: string | null;
 }
 
 type Json = Record<string, unknown>;
@@ -52,8 +52,8 @@ export function readAdapterConfig(
     rankStabilised: json['use_rslora'] === true,
     fanInFanOut: json['fan_in_fan_out'] === true,
     modulesToSave: new Set(readNames(json['modules_to_save'])),
-    targetModules: typeof json['target_modules'] === 'string' ? json['target_modules'] : targetList(json),
-    baseModel: typeof json['base_model_name_or_path'] === 'string' ? json['base_model_name_or_path'] : null,
+    baseModel: readText(json['base_model_name_or_path']),
+    taskType: readText(json['task_type']),
   };
 }
 
@@ -80,8 +80,8 @@ function readPattern(
   return patternTable(entries, (problem) => fail(`${field}: ${problem}`));
 }
 
-function targetList(json: Json): string[] | null {
-  return Array.isArray(json['target_modules']) ? readNames(json['target_modules']) : null;
+function readText(value: unknown): string | null {
+  return typeof value === 'string' && value !== '' ? value : null;
 }
 
 function readNames(value: unknown): string[] {

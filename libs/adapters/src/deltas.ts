@@ -1,6 +1,6 @@
 import { isFloat, quote } from '@amalgam/contracts';
 import type { CheckpointDescription, CheckpointTensor } from '@amalgam/tensors';
-import { type AdapterConfig, readAdapterConfig, scaleOf } from './adapter-config.js';
+import { type AdapterConfig, readAdapterConfig } from './adapter-config.js';
 import { collectFactors, type FactorPair } from './factors.js';
 import { inOutEvidence } from './orientation.js';
 import { type Problem, problemError, showShape } from './problems.js';
@@ -59,7 +59,7 @@ export function adapterDeltas(
 ): AdapterDeltas {
   const config = readAdapterConfig(adapter, labels.adapter);
   const problems: Problem[] = [];
-  const { pairs, whole } = collectFactors(adapter, problems);
+  const { pairs, whole } = collectFactors(adapter, config, problems);
   const rename = findRename(
     [...pairs.map(({ module }) => `${module}.weight`), ...(pairs.length === 0 ? whole.keys() : [])],
     base.tensors,
@@ -100,29 +100,15 @@ interface Target {
 }
 
 function toDelta(pair: FactorPair, target: Target, config: AdapterConfig, problems: Problem[]): LowRankDelta | null {
-  const { a, b, module } = pair;
-  const before = problems.length;
+  const { a, b, module, rank, scale } = pair;
   const report = (code: Problem['code'], detail: string) => problems.push({ code, detail });
-  for (const tensor of [a, b]) {
-    if (!isFloat(tensor.dtype))
-      report('dtype_unsupported', `${quote(tensor.name)} is ${tensor.dtype}, not floating point`);
-  }
   if (!isFloat(target.tensor.dtype)) {
     report(
       'dtype_unsupported',
       `its target ${quote(target.name)} is ${target.tensor.dtype} in the base: a LoRA can be added to floating point only, not to a quantised model`,
     );
+    return null;
   }
-  const { rank, scale } = scaleOf(config, module);
-  const [rankOfA] = a.shape;
-  const rankOfB = b.shape[1];
-  if (rankOfA !== rankOfB) {
-    report('invalid_checkpoint', `${quote(a.name)} has rank ${rankOfA}, ${quote(b.name)} has rank ${rankOfB}`);
-  } else if (rankOfA !== rank) {
-    report('invalid_checkpoint', `${quote(a.name)} has rank ${rankOfA}, but adapter_config.json gives ${rank} for it`);
-  }
-  if (problems.length > before) return null;
-
   const { shape } = target.tensor;
   const rows = shape[0] ?? 1;
   const columns = rows === 0 ? 0 : shape.slice(1).reduce((product, size) => product * size, 1);

@@ -1,7 +1,8 @@
-import { quote } from '@amalgam/contracts';
+import { isFloat, quote } from '@amalgam/contracts';
 import type { CheckpointDescription, CheckpointTensor } from '@amalgam/tensors';
+import { type AdapterConfig, scaleOf } from './adapter-config.js';
 import { parseAdapterName } from './adapter-names.js';
-import type { Problem } from './problems.js';
+import { type Problem, showShape } from './problems.js';
 
 /** Both factors of one module. */
 export interface FactorPair {
@@ -10,6 +11,9 @@ export interface FactorPair {
   a: CheckpointTensor;
   b: CheckpointTensor;
   embedding: boolean;
+  rank: number;
+  /** What the product is multiplied by. */
+  scale: number;
 }
 
 export interface AdapterTensors {
@@ -19,8 +23,12 @@ export interface AdapterTensors {
   whole: Map<string, CheckpointTensor>;
 }
 
-/** Sorts an adapter's tensors by what they are; what is wrong with them goes to `problems`. */
-export function collectFactors(adapter: Pick<CheckpointDescription, 'tensors'>, problems: Problem[]): AdapterTensors {
+/** Sorts an adapter's tensors by what they are; what is wrong with them goes to `problems`, and they are left out. */
+export function collectFactors(
+  adapter: Pick<CheckpointDescription, 'tensors'>,
+  config: AdapterConfig,
+  problems: Problem[],
+): AdapterTensors {
   const report = (detail: string) => problems.push({ code: 'invalid_checkpoint', detail });
   const halves = new Map<string, { a?: CheckpointTensor; b?: CheckpointTensor; embedding: boolean }>();
   const whole = new Map<string, CheckpointTensor>();
@@ -50,8 +58,33 @@ export function collectFactors(adapter: Pick<CheckpointDescription, 'tensors'>, 
   }
   const pairs: FactorPair[] = [];
   for (const [module, { a, b, embedding }] of halves) {
-    if (a !== undefined && b !== undefined) pairs.push({ module, a, b, embedding });
-    else report(`${quote((a ?? b)?.name ?? '')} is there without its other factor ${a === undefined ? 'A' : 'B'}`);
+    if (a === undefined || b === undefined) {
+      report(`${quote((a ?? b)?.name ?? '')} is there without its other factor ${a === undefined ? 'A' : 'B'}`);
+      continue;
+    }
+    const pair = { module, a, b, embedding, ...scaleOf(config, module) };
+    const wrong = checkPair(pair);
+    if (wrong.length === 0) pairs.push(pair);
+    problems.push(...wrong);
   }
   return { pairs, whole };
+}
+
+function checkPair({ a, b, rank }: FactorPair): Problem[] {
+  const integers = [a, b].filter(({ dtype }) => !isFloat(dtype));
+  const problems = integers.map(({ name, dtype }): Problem => {
+    return { code: 'dtype_unsupported', detail: `${quote(name)} is ${dtype}, not floating point` };
+  });
+  const wrong = (detail: string) => problems.push({ code: 'invalid_checkpoint', detail });
+  const [rankOfA] = a.shape;
+  const rankOfB = b.shape[1];
+  for (const { name, shape } of [a, b]) {
+    if (shape.length < 2) wrong(`${quote(name)} has shape ${showShape(shape)}; a factor has two dimensions or more`);
+  }
+  if (rankOfA !== rankOfB) {
+    wrong(`${quote(a.name)} has rank ${rankOfA}, ${quote(b.name)} has rank ${rankOfB}`);
+  } else if (rankOfA !== rank) {
+    wrong(`${quote(a.name)} has rank ${rankOfA}, but adapter_config.json gives ${rank} for it`);
+  }
+  return problems;
 }

@@ -6,3 +6,8 @@ export {
   adapterDeltas,
   type LowRankDelta,
 } from './deltas.js';
+export { type ExtractionSettings, planExtraction } from './extract-adapter.js';
+export { type AdapterMergeSettings, planAdapterMerge } from './merge-adapters.js';
+export { ADAPTER_CONFIG_FILE, ADAPTER_FILE } from './output.js';
+export type { AdapterInput, AdapterPlan, AdapterPlanOptions, ModuleReport } from './plan.js';
+export { type WriteAdapterOptions, type WrittenAdapter, writeAdapter } from './write.js';

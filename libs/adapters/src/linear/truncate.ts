@@ -13,6 +13,8 @@ export interface Truncated extends Product {
   values: Float64Array;
   /** Share of the product's squared Frobenius norm that stays; 1 for a product that is zero. */
   kept: number;
+  /** The product's squared Frobenius norm. */
+  squares: number;
 }
 
 /**
@@ -34,6 +36,7 @@ export function truncate({ left, right }: Product, rank: number): Truncated {
     right: Array.from(values, (value, k) => rooted(qr.q, v[k], value, columns)),
     values,
     kept: total === 0 ? 1 : dot(values, values) / total,
+    squares: total,
   };
 }
 
