@@ -48,7 +48,8 @@ export class RowShares {
     const [data, rows] = [this.at(model, 0), count / row];
     const density = sparsify.densities[model]!;
     if (sparsify.by === 'ranked chance') {
-      const [low, high] = density === 1 ? [1, 1] : around(density, sparsify.epsilons[model]!);
+      const isCertain = density === 0 || density === 1;
+      const [low, high] = isCertain ? [density, density] : around(density, sparsify.epsilons[model]!);
       ops.rankProbabilities(data, rows, row, this.#scratch, low, high);
     } else if (sparsify.by === 'magnitude') {
       // A scalar is no row that anything could be dropped from.

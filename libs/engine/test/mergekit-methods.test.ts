@@ -1,15 +1,13 @@
 import { describe, expect, test } from 'vitest';
 import * as brute from './brute-mergekit.js';
-import { cast, expectClose, load, minus, NAMES, run, type Values, valuesOf } from './small-models.js';
-import { decode, merge, sha256 } from './support.js';
+import { cast, expectClose, minus, NAMES, run, type Values, valuesOf } from './small-models.js';
+import { sha256 } from './support.js';
 
 type Recipe = Parameters<typeof run>[0];
 
-/** The base, and what three models add to it. Multiples of 1/8 below: equal and opposite task vectors, and zeros, are common. */
-const coarse = (count: number): Values[] =>
-  cast(...Array.from({ length: count + 1 }, () => 2)).map((values) =>
-    Object.fromEntries(Object.entries(values).map(([name, list]) => [name, list.map((x) => Math.round(8 * x) / 8)])),
-  );
+/** Multiples of 1/8: equal and opposite task vectors, and zeros, are common. */
+const coarse = (values: Values): Values =>
+  Object.fromEntries(Object.entries(values).map(([name, list]) => [name, list.map((x) => Math.round(8 * x) / 8)]));
 
 /** Base plus what `change` makes of the task vectors, tensor by tensor, is what the engine writes. */
 async function expectChange(recipe: Recipe, base: Values, models: Values[], change: (vectors: number[][]) => number[]) {
@@ -24,40 +22,39 @@ async function expectChange(recipe: Recipe, base: Values, models: Values[], chan
 }
 
 describe('equal float64 brute force, tensor by tensor', () => {
-  const kinds: [string, Values[]][] = [
-    ['task vectors without a zero', cast(1, 2, 0.5, 3)],
-    ['zeros, equal and opposite entries', coarse(3)],
-    ['one model', cast(1, 2)],
-    ['equal models', [valuesOf(1, 1), valuesOf(2, 1), valuesOf(2, 1)]],
-    ['models equal to the base', [valuesOf(1, 1), valuesOf(1, 1), valuesOf(1, 1)]],
+  const [base, ...models] = cast(1, 2, 0.5, 3) as [Values, ...Values[]];
+  const kinds: [string, Values, Values[]][] = [
+    ['task vectors without a zero', base, models],
+    ['zeros, equal and opposite entries', coarse(base), models.map(coarse)],
+    ['one model', base, models.slice(0, 1)],
+    ['equal models', base, [models[0]!, models[0]!]],
+    ['models equal to the base', base, [base, base]],
   ];
 
-  describe.each(kinds)('%s', (_, [base, ...models]) => {
-    test.each([0, 1e-5, 0.5])('ram, epsilon %d', async (epsilon) => {
-      const recipe = { method: 'ram', parameters: { epsilon } };
-      await expectChange(recipe, base!, models, (vectors) => brute.ram(vectors, epsilon));
+  describe.each(kinds)('%s', (_, base, models) => {
+    test('ram', async () => {
+      const recipe = { method: 'ram', parameters: { epsilon: 0.5 } };
+      await expectChange(recipe, base, models, (vectors) => brute.ram(vectors, 0.5));
     });
 
     test.each([
       [0.1, 0.2, 1e-5],
-      [2, 100, 0.5],
-      [-0.5, 1, 0],
+      [-0.5, 100, 0.5],
     ])('ramplus_tl, r %d, alpha %d, epsilon %d', async (r, alpha, epsilon) => {
       const recipe = { method: 'ramplus_tl', parameters: { r, alpha, epsilon } };
-      await expectChange(recipe, base!, models, (vectors) => brute.ramplusTl(vectors, r, alpha, epsilon));
+      await expectChange(recipe, base, models, (vectors) => brute.ramplusTl(vectors, r, alpha, epsilon));
     });
 
-    test.each([1, 0.5, 0.07, 1e-6])('sce, select_topk %d', async (select_topk) => {
+    test.each([1, 0.3, 1e-6])('sce, select_topk %d', async (select_topk) => {
       const recipe = { method: 'sce', parameters: { select_topk } };
-      await expectChange(recipe, base!, models, (vectors) => brute.sce(vectors, select_topk));
+      await expectChange(recipe, base, models, (vectors) => brute.sce(vectors, select_topk));
     });
   });
 
-  test.each([1, 0.7, -2, 0])('passthrough, scale %d', async (scale) => {
+  test.each([1, 0.7, -2])('passthrough, scale %d', async (scale) => {
     const [model] = cast(1) as [Values];
     const { of } = await run({ method: 'passthrough', parameters: { scale } }, null, [model]);
-    for (const name of NAMES)
-      expect(of(name)).toEqual(model[name]!.map((x) => Math.fround(x * Math.fround(scale)) + 0));
+    for (const name of NAMES) expect(of(name)).toEqual(model[name]!.map((x) => Math.fround(x * Math.fround(scale))));
   });
 });
 
@@ -179,13 +176,6 @@ describe('properties', () => {
       }
       expect([method, digests.size]).toEqual([method, 1]);
     }
-  });
-
-  test('passthrough leaves the bits of every dtype as they are', async () => {
-    const [values] = cast(1) as [Values];
-    const { contents } = await merge({ method: 'passthrough' }, null, [await load('m', values)], { threads: 1 });
-    const tensors = await decode(contents.get('model.safetensors')!);
-    for (const name of NAMES) expect([...tensors.get(name)!.values!]).toEqual(values[name]);
   });
 });
 

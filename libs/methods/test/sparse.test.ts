@@ -55,6 +55,14 @@ describe('what a recipe says reaches the sparsification, model by model', () => 
     });
   });
 
+  test.each(['dare_linear', 'dare_ties', 'della', 'della_linear'])(
+    '%s: nothing is divided by a probability when sums are restored',
+    (method) => {
+      expect(keeps(recipe(method, { rescale_by: 'sum' }))).toMatchObject({ rescale: false });
+      expect(keeps(recipe(method, { rescale_by: 'probability' }))).toMatchObject({ rescale: true });
+    },
+  );
+
   test('only ranks inside rows take whole rows', () => {
     const byRow = (of: Recipe) => isByRow(keeps(of)!);
     expect(byRow(recipe('della'))).toBe(true);
@@ -91,12 +99,14 @@ describe('a recipe is refused with a pointer', () => {
     }
   });
 
-  test('density 1 needs no epsilon that fits', () => {
-    expect(problems(recipe('della', { density: 1, epsilon: 0.15 }))).toEqual([]);
+  test.each([0, 1])('density %i needs no epsilon that fits', (density) => {
+    expect(problems(recipe('della', { density, epsilon: 0.15 }))).toEqual([]);
   });
 
   test.each([
-    ['dare_ties', { density: 0 }, '/parameters/density'],
+    ['ties', { density: 0 }, '/parameters/density'],
+    ['dare_ties', { density: -0.1 }, '/parameters/density'],
+    ['dare_ties', { rescale_by: 'norm' }, '/parameters/rescale_by'],
     ['dare_linear', { seed: -1 }, '/parameters/seed'],
     ['dare_ties', { consensus: 'mean' }, '/parameters/consensus'],
     ['dare_linear', { consensus: 'sum' }, '/parameters/consensus'],
