@@ -27,7 +27,8 @@ export function extendVocabText(text: string, { byId }: Tokens): string {
 
 /**
  * A sentencepiece model with a piece for each id behind its last one: added tokens as what they are, others as unused pieces,
- * which have an id and are never made from text.
+ * which have an id and are never made from text. Their score is below all others: BPE joins letters to unused pieces too, before
+ * it takes these apart again, and must not do that before its own merges.
  *
  * @throws AmalgamError by `refuse` when the bytes are no such model
  */
@@ -37,11 +38,12 @@ export function extendSentencepiece(
   refuse: (rule: string) => AmalgamError,
 ): Uint8Array {
   const { pieces } = readPieces(bytes, refuse);
+  const score = pieces.reduce((least, piece) => Math.min(least, piece.score), 0) - 1;
   const behind = byId.slice(pieces.length).map((token, i): Piece => {
     const text = token ?? hole(pieces.length + i);
     const entry = added.get(text);
-    if (entry === undefined) return { text, type: PIECE_TYPE.unused };
-    return { text, type: entry.special ? PIECE_TYPE.control : PIECE_TYPE.userDefined };
+    if (entry === undefined) return { text, score, type: PIECE_TYPE.unused };
+    return { text, score, type: entry.special ? PIECE_TYPE.control : PIECE_TYPE.userDefined };
   });
   return Buffer.concat([bytes, piecesToAppend(behind)]);
 }

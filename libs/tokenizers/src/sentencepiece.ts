@@ -16,6 +16,7 @@ export const PIECE_TYPE = { normal: 1, unknown: 2, control: 3, userDefined: 4, u
 
 export interface Piece {
   text: string;
+  score: number;
   type: number;
 }
 
@@ -46,9 +47,11 @@ export function readPieces(
 
 function readPiece(message: Uint8Array, id: number, no: (rule: string) => AmalgamError): Piece {
   let text = '';
+  let score = 0;
   let type: number = PIECE_TYPE.normal;
   for (const { number, value, bytes } of readFields(message, no)) {
     if (number === PIECE.type) type = value;
+    if (number === PIECE.score) score = value;
     if (number !== PIECE.text || bytes === null) continue;
     try {
       text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
@@ -56,17 +59,17 @@ function readPiece(message: Uint8Array, id: number, no: (rule: string) => Amalga
       throw no(`piece ${id} is not UTF-8`);
     }
   }
-  return { text, type };
+  return { text, score, type };
 }
 
 /** A message that is written behind others extends its lists: these bytes behind a model's are the model with more pieces. */
 export function piecesToAppend(pieces: readonly Piece[]): Uint8Array {
   const encoder = new TextEncoder();
   return Uint8Array.from(
-    pieces.flatMap(({ text, type }) =>
+    pieces.flatMap(({ text, score, type }) =>
       writeBytes(MODEL.piece, [
         ...writeBytes(PIECE.text, encoder.encode(text)),
-        ...writeFloat(PIECE.score, 0),
+        ...writeFloat(PIECE.score, score),
         ...writeVarint(PIECE.type, type),
       ]),
     ),

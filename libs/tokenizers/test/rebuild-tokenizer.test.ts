@@ -120,9 +120,9 @@ describe('rebuildTokenizer', () => {
     const { kind, pieces } = readPieces(bytes, (rule) => new Error(rule) as never);
     expect(kind).toBe('bpe');
     expect(pieces.slice(3)).toEqual([
-      { text: '<pad>', type: 3 },
-      { text: '▁q', type: 5 },
-      { text: '<|im_start|>', type: 3 },
+      { text: '<pad>', score: -2, type: 3 },
+      { text: '▁q', score: -2, type: 5 },
+      { text: '<|im_start|>', score: -2, type: 3 },
     ]);
     const { added_tokens_decoder: decoder } = json('tokenizer_config.json');
     expect(Object.keys(decoder)).toEqual(['0', '1', '3', '5']);
