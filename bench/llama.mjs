@@ -1,14 +1,15 @@
 // Writes checkpoints shaped like a Llama of about 0.7 billion parameters (hidden 1536, MLP 6144, 16 layers, vocabulary
-// 32000), bfloat16, with values like real weights': a base of deviation 0.02 and fine-tunes that differ by about 0.001.
+// 32000), bfloat16 or float32, with values like real weights': a base of deviation 0.02 and fine-tunes that differ by about 0.001.
 import { closeSync, mkdirSync, openSync, statSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import { dtypeBytes } from '@amalgam/contracts';
 import { Kernels } from '@amalgam/kernels';
 import { encodeHeader } from '@amalgam/tensors';
 import { deviates, PERIOD } from './deviates.mjs';
 
 export const LLAMA = { hidden: 1536, mlp: 6144, layers: 16, vocabulary: 32000 };
 
-export function llamaTensors({ hidden, mlp, layers, vocabulary } = LLAMA) {
+export function llamaTensors({ hidden, mlp, layers, vocabulary } = LLAMA, dtype = 'BF16') {
   const tensors = [['model.embed_tokens.weight', [vocabulary, hidden]]];
   for (let i = 0; i < layers; i++) {
     const block = `model.layers.${i}`;
@@ -18,22 +19,26 @@ export function llamaTensors({ hidden, mlp, layers, vocabulary } = LLAMA) {
     tensors.push([`${block}.input_layernorm.weight`, [hidden]], [`${block}.post_attention_layernorm.weight`, [hidden]]);
   }
   tensors.push(['model.norm.weight', [hidden]], ['lm_head.weight', [vocabulary, hidden]]);
-  return tensors.map(([name, shape]) => ({ name, dtype: 'BF16', shape }));
+  return tensors.map(([name, shape]) => ({ name, dtype, shape }));
 }
 
 const kernels = new Kernels();
 const floats = kernels.allocate(PERIOD * 4);
-const halves = kernels.allocate(PERIOD * 2);
+const narrowed = kernels.allocate(PERIOD * 4);
 
-function toBf16(values) {
+function encode(dtype, values) {
   kernels.floats(floats, values.length).set(values);
-  kernels.narrow('BF16', floats, halves, values.length);
-  return kernels.bytes(halves, values.length * 2);
+  kernels.narrow(dtype, floats, narrowed, values.length);
+  return kernels.bytes(narrowed, values.length * dtypeBytes(dtype));
 }
 
-/** Makes base, a and b below `dir` unless they are there, and returns their folders. */
-export function makeLlamas(dir, shape = LLAMA, names = ['base', 'a', 'b']) {
-  const tensors = llamaTensors(shape);
+/**
+ * Makes the named models below `dir` unless they are there, and returns their folders. The first is the base; the others are
+ * fine-tunes of it, the same ones whatever their names are.
+ */
+export function makeLlamas(dir, names, { shape = LLAMA, dtype = 'BF16' } = {}) {
+  const tensors = llamaTensors(shape, dtype);
+  const width = dtypeBytes(dtype);
   const { header, begins, fileBytes } = encodeHeader(tensors, { format: 'pt' });
   const base = deviates(1, 0.02);
   return names.map((name, model) => {
@@ -41,7 +46,7 @@ export function makeLlamas(dir, shape = LLAMA, names = ['base', 'a', 'b']) {
     const file = join(folder, 'model.safetensors');
     if (statSync(file, { throwIfNoEntry: false })?.size === fileBytes) return folder;
     mkdirSync(folder, { recursive: true });
-    writeFileSync(join(folder, 'config.json'), JSON.stringify(config(shape)));
+    writeFileSync(join(folder, 'config.json'), JSON.stringify(config(shape, dtype)));
     const delta = model === 0 ? null : deviates(100 + model, 0.001);
     const fd = openSync(file, 'w');
     writeSync(fd, header);
@@ -54,7 +59,7 @@ export function makeLlamas(dir, shape = LLAMA, names = ['base', 'a', 'b']) {
         const count = Math.min(PERIOD - start, elements - done);
         const values = base.slice(start, start + count);
         if (delta !== null) for (let i = 0; i < count; i++) values[i] += delta[(start * 3 + i * 5 + t) & (PERIOD - 1)];
-        writeSync(fd, toBf16(values), 0, count * 2, begins[t] + done * 2);
+        writeSync(fd, encode(dtype, values), 0, count * width, begins[t] + done * width);
         done += count;
       }
     });
@@ -63,7 +68,7 @@ export function makeLlamas(dir, shape = LLAMA, names = ['base', 'a', 'b']) {
   });
 }
 
-function config({ hidden, mlp, layers, vocabulary }) {
+function config({ hidden, mlp, layers, vocabulary }, dtype) {
   return {
     architectures: ['LlamaForCausalLM'],
     model_type: 'llama',
@@ -73,7 +78,7 @@ function config({ hidden, mlp, layers, vocabulary }) {
     num_attention_heads: 12,
     num_key_value_heads: 12,
     vocab_size: vocabulary,
-    torch_dtype: 'bfloat16',
+    torch_dtype: dtype === 'BF16' ? 'bfloat16' : 'float32',
     tie_word_embeddings: false,
   };
 }

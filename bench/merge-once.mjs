@@ -1,14 +1,22 @@
-// One measured run in a process of its own, so that its peak memory is its own: node merge-once.mjs '{"kind":…}'
+// One measured run in a process of its own, so that its peak memory is its own: node merge-once.mjs '{"kind":…}'. The first folder is
+// the base where `hasBase`. Prints seconds, peak resident memory, seconds of the processor, and by stage.
 import { closeSync, mkdirSync, openSync, readSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 
-const { kind, folders, out, method, parameters, threads } = JSON.parse(process.argv[2]);
+const { kind, folders, out, hasBase, method, parameters, threads } = JSON.parse(process.argv[2]);
 const files = folders.map((folder) => join(folder, 'model.safetensors'));
 rmSync(out, { recursive: true, force: true });
 mkdirSync(out, { recursive: true });
 
 const started = performance.now();
-if (kind === 'copy') {
+const stages = kind === 'copy' ? copyOne() : await merge();
+const seconds = (performance.now() - started) / 1000;
+const { maxRSS, userCPUTime, systemCPUTime } = process.resourceUsage();
+console.log(JSON.stringify({ seconds, rss: maxRSS * 1024, cpu: (userCPUTime + systemCPUTime) / 1e6, stages }));
+rmSync(out, { recursive: true, force: true });
+
+/** Reads all files and writes the first. */
+function copyOne() {
   const buffer = Buffer.allocUnsafe(8 << 20);
   files.forEach((file, i) => {
     const from = openSync(file, 'r');
@@ -21,7 +29,10 @@ if (kind === 'copy') {
     closeSync(from);
     if (to !== null) closeSync(to);
   });
-} else {
+  return {};
+}
+
+async function merge() {
   const { describeCheckpoint, localFolder } = await import('@amalgam/tensors');
   const { executeMerge, planMerge } = await import('@amalgam/engine');
   const inputs = await Promise.all(
@@ -32,16 +43,19 @@ if (kind === 'copy') {
       checkpoint: await describeCheckpoint(localFolder(folder)),
     })),
   );
-  const [base, ...models] = inputs;
+  const base = hasBase ? inputs[0] : null;
+  const models = hasBase ? inputs.slice(1) : inputs;
   const recipe = {
     method,
-    base: base.reference,
+    ...(base === null ? {} : { base: base.reference }),
     models: models.map(({ reference }) => ({ model: reference })),
     parameters,
   };
   const plan = planMerge(recipe, { base, models }, { threads });
-  await executeMerge(plan, { outDir: out, digests: false, pathOf: (i, file) => join(folders[i], file) });
+  const { report } = await executeMerge(plan, {
+    outDir: out,
+    digests: false,
+    pathOf: (i, file) => join(folders[i], file),
+  });
+  return report.seconds;
 }
-const seconds = (performance.now() - started) / 1000;
-console.log(JSON.stringify({ seconds, rss: process.resourceUsage().maxRSS * 1024 }));
-rmSync(out, { recursive: true, force: true });
