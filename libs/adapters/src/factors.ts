@@ -21,6 +21,8 @@ export interface AdapterTensors {
   pairs: FactorPair[];
   /** Tensors that were trained whole, by the name that they have in a model. */
   whole: Map<string, CheckpointTensor>;
+  /** Of `whole`, those that were not: what an adapted embedding stood on, saved along with its factors. */
+  copies: Set<string>;
 }
 
 /** Sorts an adapter's tensors by what they are; what is wrong with them goes to `problems`, and they are left out. */
@@ -67,7 +69,13 @@ export function collectFactors(
     if (wrong.length === 0) pairs.push(pair);
     problems.push(...wrong);
   }
-  return { pairs, whole };
+  const copies = new Set(
+    pairs.flatMap(({ module }) => {
+      const own = whole.get(`${module}.weight`);
+      return own?.name.endsWith('.base_layer.weight') ? [`${module}.weight`] : [];
+    }),
+  );
+  return { pairs, whole, copies };
 }
 
 function checkPair({ a, b, rank }: FactorPair): Problem[] {

@@ -1,5 +1,4 @@
 import { AmalgamError, type Dtype, type FieldError, quote, quoteList } from '@amalgam/contracts';
-import type { CheckpointTensor } from '@amalgam/tensors';
 import { type AdapterConfig, readAdapterConfig } from './adapter-config.js';
 import { collectFactors, type FactorPair } from './factors.js';
 import { adapterConfigOf, layOutAdapter } from './output.js';
@@ -76,24 +75,34 @@ interface Read {
   pointer: string;
   config: AdapterConfig;
   pairs: Map<string, FactorPair>;
-  whole: Map<string, CheckpointTensor>;
+  /** Names of tensors that were trained whole. */
+  whole: string[];
+  /** Names of embeddings that were saved along with their factors. */
+  copies: string[];
 }
 
 function readAdapter(input: AdapterInput, pointer: string): Read {
   const config = readAdapterConfig(input.checkpoint, input.reference);
   const problems: Problem[] = [];
-  const { pairs, whole } = collectFactors(input.checkpoint, config, problems);
+  const { pairs, whole, copies } = collectFactors(input.checkpoint, config, problems);
   if (problems.length === 0 && pairs.length === 0) {
     problems.push({ code: 'invalid_checkpoint', detail: 'has no factors of a LoRA' });
   }
   if (problems.length > 0) throw problemError(problems, input.reference, pointer);
-  return { input, pointer, config, pairs: new Map(pairs.map((pair) => [pair.module, pair])), whole };
+  return {
+    input,
+    pointer,
+    config,
+    pairs: new Map(pairs.map((pair) => [pair.module, pair])),
+    whole: [...whole.keys()].filter((name) => !copies.has(name)),
+    copies: [...copies],
+  };
 }
 
 function refuseWhole(read: readonly Read[]): void {
   const errors = read.flatMap(({ input, pointer, whole }): FieldError[] => {
-    if (whole.size === 0) return [];
-    const names = quoteList([...whole.keys()]);
+    if (whole.length === 0) return [];
+    const names = quoteList(whole);
     return [
       {
         pointer,
@@ -181,6 +190,8 @@ function warningsOf(read: readonly Read[], inputs: readonly AdapterInput[], modu
   const warnings: string[] = [];
   const bases = new Set(read.flatMap(({ config }) => (config.baseModel === null ? [] : [config.baseModel])));
   if (bases.size > 1) warnings.push(`the adapters name different bases: ${quoteList([...bases])}`);
+  const copies = [...new Set(read.flatMap((own) => own.copies))];
+  if (copies.length > 0) warnings.push(`copies of the base's own tensors are left out: ${quoteList(copies)}`);
   for (const [i, { pairs }] of read.entries()) {
     if (pairs.size < modules) {
       warnings.push(

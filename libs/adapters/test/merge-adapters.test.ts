@@ -167,6 +167,14 @@ describe('adapters merged into an adapter', () => {
     );
   });
 
+  it('leave out the embedding that PEFT saves along with its factors', async () => {
+    const copy = { [`${of('embed')}.base_layer.weight`]: { shape: [9, 4] } };
+    const adapter = await writeAdapter({ r: 2 }, { ...embedding(2), ...copy });
+    const plan = planAdapterMerge(inputsOf([adapter]), settings({ coefficients: [1] }));
+    expect(plan.whole).toEqual([]);
+    expect(plan.warnings).toEqual(['copies of the base\'s own tensors are left out: "model.embed.weight"']);
+  });
+
   it('are the same bytes for any number of threads, and in the dtype that was asked for', async () => {
     const adapters = await three();
     const files = await Promise.all(
