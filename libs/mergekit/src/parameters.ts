@@ -1,5 +1,5 @@
 import { type Condition, escapePointer, suggest } from '@amalgam/contracts';
-import { chain, getMethod, hasParameter } from '@amalgam/methods';
+import { getMethod, hasParameter } from '@amalgam/methods';
 import type { Parameters } from './document.js';
 import { ALL_PARAMETERS, isTrue, METHODS, type Parameter, type Translation } from './names.js';
 import type { Pointers } from './pointers.js';
@@ -33,7 +33,7 @@ export class ParameterTranslator {
     for (const parameter of Object.values({ ...this.translation.perModel, ...this.translation.global })) {
       const { to, fallback } = parameter;
       if (to === null || fallback === undefined || !hasParameter(getMethod(this.method), to)) continue;
-      complete[to] = chain([complete[to], toOurs(parameter, fallback)]);
+      complete[to] = orElse(complete[to], toOurs(parameter, fallback));
     }
     return { ...complete, ...this.translation.fixed };
   }
@@ -81,6 +81,14 @@ export class ParameterTranslator {
       this.reader.fail(pointer, `${this.method} has no parameter "${name}"${suggest(name, known)}`);
     }
   }
+}
+
+/** The setting, with a value for the tensors that none of its conditions matches. */
+function orElse(setting: unknown, value: unknown): unknown {
+  if (setting === undefined) return value;
+  const conditions = [setting].flat();
+  const isOpen = conditions.every((entry) => typeof entry === 'object' && entry !== null && 'filter' in entry);
+  return isOpen && conditions.length > 0 ? [...conditions, { value }] : setting;
 }
 
 /** What is neither boolean nor number stays as it is, for the method's own schema to judge. */

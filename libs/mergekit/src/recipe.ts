@@ -10,8 +10,8 @@ export interface ReadRecipe {
   recipe: Recipe;
   /** What it means otherwise than in mergekit; none for a recipe in our language. */
   warnings: string[];
-  /** An error about the recipe as one about what was written: its pointers lead there. */
-  placed(error: unknown): unknown;
+  /** Where in the document a part of the recipe was written: a JSON pointer for a JSON pointer. */
+  pointerOf(pointer: string): string;
 }
 
 /** mergekit's documents, and nothing else, have this key. */
@@ -28,7 +28,7 @@ export function readRecipe(document: unknown): ReadRecipe {
   if (isMergekit(document)) return readMergekit(document);
   const checked = validate(Recipe, document);
   if (!checked.ok) throw invalid(checked.errors);
-  return { recipe: checked.value, warnings: [], placed: (error) => error };
+  return { recipe: checked.value, warnings: [], pointerOf: (pointer) => pointer };
 }
 
 /**
@@ -43,15 +43,15 @@ export function readMergekit(document: unknown): ReadRecipe {
   if (read === undefined) throw invalid(reader.errors);
   const { recipe, warnings, pointers } = translate(read, reader);
   if (reader.errors.length > 0) throw invalid(reader.errors);
-  const placed = (error: unknown) => movePointers(error, (pointer) => pointers.of(pointer));
+  const pointerOf = (pointer: string) => pointers.of(pointer);
   try {
     const checked = validate(Recipe, recipe);
     if (!checked.ok) throw invalid(checked.errors);
     resolveRecipe(recipe);
   } catch (error) {
-    throw placed(error);
+    throw movePointers(error, pointerOf);
   }
-  return { recipe, warnings, placed };
+  return { recipe, warnings, pointerOf };
 }
 
 function invalid(errors: FieldError[]): AmalgamError {

@@ -14,4 +14,3 @@ export { describeMethod, getMethod, listMethods } from './registry.js';
 export { type ResolvedRecipe, resolveRecipe } from './settings.js';
 export { type ByMagnitude, isByRow, keptOf, type Sparsify } from './sparsify.js';
 export type { Found, Mark, Ranking, Sums, Survey } from './survey.js';
-export { chain } from './varying.js';
