@@ -67,7 +67,7 @@ export async function buildApp(options: AppOptions): Promise<Api> {
   app.decorate('eventHub', new EventHub(parts.database));
   app.decorate('inFlight', new InFlight());
   app.decorate('sessions', new Sessions(config.secretKey));
-  app.decorateRequest('caller', null).decorateRequest('idempotency', null);
+  app.decorateRequest('caller', null).decorateRequest('idempotency', null).decorateRequest('written', null);
   app.addHook('preClose', () => app.eventHub.close());
 
   app.setValidatorCompiler(compileValidator);

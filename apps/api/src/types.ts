@@ -10,6 +10,7 @@ import type {
 import type { EventHub } from './services/event-hub.js';
 import type { InFlight } from './services/in-flight.js';
 import type { Sessions } from './services/session.js';
+import type { WrittenRecipe } from './services/written-recipe.js';
 
 /** The application: its schemas are TypeBox's, so bodies, queries and answers have their types. */
 export type Api = FastifyInstance<
@@ -59,5 +60,7 @@ declare module 'fastify' {
   interface FastifyRequest {
     caller: Caller | null;
     idempotency: HeldKey | null;
+    /** Of requests whose recipe is in another language than ours. */
+    written: WrittenRecipe | null;
   }
 }

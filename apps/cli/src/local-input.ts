@@ -116,9 +116,15 @@ export function checkLocalTasks(tasks: readonly LocalTask[], plan: Pick<MergePla
 
 async function locate(path: string, reference: string): Promise<{ real: string; isFile: boolean }> {
   const real = await realpath(path).catch(() => {
-    throw new AmalgamError('not_found', `${reference}: there is no such file or folder`);
+    throw new AmalgamError('not_found', `${reference}: there is no such file or folder${hubHint(reference)}`);
   });
   return { real, isFile: (await stat(real)).isFile() };
+}
+
+/** mergekit's recipes name models of the Hugging Face hub like this: org/name, with or without a revision. */
+function hubHint(reference: string): string {
+  const isName = /^(hf:\/\/)?[\w-][\w.-]*\/[\w-][\w.-]*(@.*)?$/.test(reference);
+  return isName ? '; models are not fetched from the Hugging Face hub: download it, and name its folder' : '';
 }
 
 async function onlyGraph(folder: string, reference: string): Promise<string> {

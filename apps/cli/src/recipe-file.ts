@@ -1,32 +1,23 @@
 import { isUtf8 } from 'node:buffer';
 import { readFile, stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import { AmalgamError, isAmalgamError, Recipe, validate } from '@amalgam/contracts';
-import { type Document, parseDocument } from 'yaml';
-
-const LARGEST_RECIPE = 1 << 20;
+import { AmalgamError, isAmalgamError } from '@amalgam/contracts';
+import { LARGEST_RECIPE, parseRecipeText, type ReadRecipe, readRecipe } from '@amalgam/mergekit';
 
 /**
- * Reads a recipe in YAML or JSON. References to checkpoints stay as written; `folder` is what relative paths start from.
+ * Reads a recipe in YAML or JSON, in our language or in mergekit's. References to checkpoints stay as written; `folder` is what
+ * relative paths start from.
  *
  * @throws AmalgamError `invalid_recipe` naming file, line or field, and rule
  */
-export async function readRecipe(path: string): Promise<{ recipe: Recipe; folder: string }> {
-  const text = await readText(path);
-  // JSON is YAML; aliases are bounded, and a key that stands twice is an error.
-  const document = parseDocument(text, { uniqueKeys: true });
-  const [problem] = document.errors;
-  if (problem !== undefined) throw new AmalgamError('invalid_recipe', `${path}: ${problem.message.trim()}`);
-  const value = toValue(path, document);
-  if (value !== null && typeof value === 'object' && 'merge_method' in value) {
-    throw new AmalgamError('invalid_recipe', `${path}: merge_method is mergekit's key; here it is "method"`);
+export async function readRecipeFile(path: string): Promise<ReadRecipe & { folder: string }> {
+  const document = parseRecipeText(await readText(path), path);
+  try {
+    return { ...readRecipe(document), folder: dirname(resolve(path)) };
+  } catch (error) {
+    if (!isAmalgamError(error)) throw error;
+    throw new AmalgamError(error.code, `${path}: ${error.detail}`, { errors: error.errors, cause: error });
   }
-  const checked = validate(Recipe, value);
-  if (!checked.ok) {
-    const detail = checked.errors.map((error) => `${error.pointer || '/'}: ${error.detail}`).join('; ');
-    throw new AmalgamError('invalid_recipe', `${path}: ${detail}`, { errors: checked.errors });
-  }
-  return { recipe: checked.value, folder: dirname(resolve(path)) };
 }
 
 /** The file's text. A checkpoint in a recipe's place is refused before it is read or shown. */
@@ -42,17 +33,6 @@ async function readText(path: string): Promise<string> {
     const { code, message } = cause as NodeJS.ErrnoException;
     if (code === 'ENOENT') throw wrong(path, 'there is no such file');
     throw wrong(path, code === 'EISDIR' ? 'is a folder, not a recipe' : message);
-  }
-}
-
-/** Aliases are looked up only here: one that names no anchor is mostly a glob without its quotes. */
-function toValue(path: string, document: Document.Parsed): unknown {
-  try {
-    return document.toJS({ maxAliasCount: 100 });
-  } catch (cause) {
-    if (!(cause instanceof ReferenceError)) throw cause;
-    const hint = cause.message.startsWith('Unresolved') ? '; a text that begins with * needs quotes' : '';
-    throw wrong(path, `${cause.message}${hint}`);
   }
 }
 

@@ -1,4 +1,5 @@
 import type { Plan, RecipeTask } from '@amalgam/contracts';
+import { showRecipe } from './show-recipe.js';
 
 /** Bytes for people: 1.40 GB. */
 export function showBytes(bytes: number): string {
@@ -36,9 +37,7 @@ function showTuning({ steps, coefficients, task_vector_bytes: bytes }: NonNullab
 export function showPlan(plan: Plan): string {
   const { merged, copied, heads } = plan.tensors;
   return [
-    `method      ${plan.method} ${JSON.stringify(plan.recipe.parameters)}`,
-    ...(plan.recipe.base === undefined ? [] : [`base        ${plan.recipe.base}`]),
-    ...plan.recipe.models.map((model) => `model       ${model.model} ${JSON.stringify(model.parameters)}`),
+    ...showRecipe(plan.recipe),
     ...(plan.recipe.tasks ?? []).map(showTask),
     `tensors     ${merged} merged (${plan.parameters.toLocaleString('en')} parameters), ${copied} copied, ${heads} in heads/`,
     `reads       ${showBytes(plan.bytes_read)}`,

@@ -184,7 +184,6 @@ describe('wrong input ends with code 2 and says what is wrong', () => {
       'method: linear\nmodels: [{ model: nowhere.safetensors }]\n',
       'nowhere.safetensors: there is no such file or folder',
     ],
-    ['mergekit’s language', `merge_method: ties\n${models}`, 'merge_method is mergekit’s key'.replace('’', "'")],
     ['a key twice', `method: ties\nmethod: linear\n${models}`, 'Map keys must be unique'],
     ['no YAML', 'method: [ties\n', 'recipe.yaml'],
     [

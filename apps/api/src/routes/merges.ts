@@ -1,9 +1,11 @@
-import { CreateMerge, List, MERGE_STATES, Merge, Plan, PlanMerge } from '@amalgam/contracts';
+import { AmalgamError, CreateMerge, List, MERGE_STATES, Merge, Plan, PlanMerge } from '@amalgam/contracts';
 import { toMergeResource } from '@amalgam/database';
+import type { FastifyRequest } from 'fastify';
 import Type from 'typebox';
 import { projectOf } from '../plugins/auth.js';
 import { createMerge, mergeLocation } from '../services/create-merge.js';
 import { planRecipe } from '../services/plan-recipe.js';
+import { parseYamlBody, readRecipeBody } from '../services/written-recipe.js';
 import type { Api } from '../types.js';
 import { answers, assertId, found, IdParams, MetadataFilter, NameFilter, Paging, page } from './schemas.js';
 
@@ -27,10 +29,22 @@ const RECIPE_ERRORS = [
   'memory_limit',
 ] as const;
 
+const YAML = ['application/yaml', 'text/yaml'] as const;
+/** Bodies with a recipe. */
+const LANGUAGES = ['application/json', ...YAML];
+const LANGUAGES_TOLD =
+  'The recipe may also be a document of mergekit (it has `merge_method`), and so may the body itself, in JSON or YAML.';
+
 const Time = Type.Optional(Type.String({ format: 'date-time' }));
 
 export async function mergeRoutes(app: Api): Promise<void> {
   const { merges, control } = app.parts.database;
+  app.addContentTypeParser([...YAML], { parseAs: 'string' }, async (request: FastifyRequest, body: string) => {
+    if (request.routeOptions.schema?.consumes?.includes(YAML[0]) !== true) {
+      throw new AmalgamError('unsupported_media_type', 'the body must be application/json');
+    }
+    return parseYamlBody(body);
+  });
 
   app.post(
     '/merges',
@@ -39,13 +53,15 @@ export async function mergeRoutes(app: Api): Promise<void> {
         operationId: 'createMerge',
         tags,
         summary: 'Queue a merge',
-        description: 'Everything that is wrong is found now, from headers alone.',
+        description: `Everything that is wrong is found now, from headers alone. ${LANGUAGES_TOLD}`,
+        consumes: LANGUAGES,
         body: CreateMerge,
         response: answers({ 202: Merge }, ...RECIPE_ERRORS, 'webhook_not_allowed'),
       },
+      preValidation: readRecipe,
     },
     async (request, reply) => {
-      const merge = await createMerge(app, projectOf(request), request.body, request.idempotency);
+      const merge = await createMerge(app, projectOf(request), request.body, request);
       return reply.code(202).header('location', mergeLocation(merge.id)).send(merge);
     },
   );
@@ -57,12 +73,15 @@ export async function mergeRoutes(app: Api): Promise<void> {
         operationId: 'planMerge',
         tags,
         summary: 'Check a recipe and say what the merge would do; nothing is created',
+        description: LANGUAGES_TOLD,
+        consumes: LANGUAGES,
         body: PlanMerge,
         response: answers({ 200: Plan }, ...RECIPE_ERRORS),
       },
       config: { scope: 'read' },
+      preValidation: readRecipe,
     },
-    async (request) => (await planRecipe(app, projectOf(request), request.body.recipe)).resource,
+    async (request) => (await planRecipe(app, projectOf(request), request.body.recipe, request.written)).resource,
   );
 
   app.get(
@@ -162,4 +181,11 @@ export async function mergeRoutes(app: Api): Promise<void> {
       return reply.code(202).header('location', mergeLocation(id)).send(merge);
     },
   );
+}
+
+/** Before a body is checked, its recipe is in our language. */
+async function readRecipe(request: FastifyRequest): Promise<void> {
+  const { body, written } = readRecipeBody(request.body);
+  request.body = body;
+  request.written = written;
 }

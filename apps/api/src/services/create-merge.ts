@@ -5,6 +5,7 @@ import { checkSecret, checkUrl, newSecret } from '@amalgam/webhooks';
 import type { HeldKey } from '../types.js';
 import { planRecipe } from './plan-recipe.js';
 import { at } from './problem.js';
+import type { WrittenRecipe } from './written-recipe.js';
 
 /**
  * Checks everything and queues the merge. The request's Idempotency-Key is completed in the transaction that makes the merge,
@@ -14,10 +15,10 @@ export async function createMerge(
   services: { parts: Parts; config: Config },
   projectId: string,
   body: CreateMerge,
-  held: HeldKey | null,
+  { idempotency: held, written }: { idempotency: HeldKey | null; written: WrittenRecipe | null },
 ): Promise<Merge> {
   const { parts, config } = services;
-  const { inputs, plan, resource } = await planRecipe(services, projectId, body.recipe);
+  const { inputs, plan, resource } = await planRecipe(services, projectId, body.recipe, written);
   const webhook = body.webhook === undefined ? null : await checkWebhook(config, body.webhook);
   const answer = (row: MergeRow): Merge => {
     const merge = toMergeResource(row);

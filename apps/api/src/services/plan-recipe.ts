@@ -4,6 +4,7 @@ import { resolveRecipe } from '@amalgam/methods';
 import { type Config, findInputs, type Parts, type RecipeInputs, type TaskInput } from '@amalgam/runtime';
 import { checkTaskData, type DescribedTask } from '@amalgam/tuning';
 import { below } from './problem.js';
+import { asWritten, type WrittenRecipe } from './written-recipe.js';
 
 export interface PlannedRecipe {
   inputs: RecipeInputs;
@@ -13,9 +14,25 @@ export interface PlannedRecipe {
 
 /**
  * Checks a recipe completely, from headers alone: arithmetic on what the database keeps, so it needs no worker.
- * Pointers of its errors begin with /recipe.
+ * Pointers of its errors begin with /recipe, or lead to what was written in another language.
  */
 export async function planRecipe(
+  services: { parts: Parts; config: Config },
+  projectId: string,
+  recipe: Recipe,
+  written: WrittenRecipe | null,
+): Promise<PlannedRecipe> {
+  try {
+    const planned = await planOurs(services, projectId, recipe);
+    // The plan's own list is the report's, which knows nothing of other languages.
+    const warnings = [...(written?.read.warnings ?? []), ...planned.resource.warnings];
+    return { ...planned, resource: { ...planned.resource, warnings } };
+  } catch (error) {
+    throw asWritten(error, written);
+  }
+}
+
+async function planOurs(
   { parts, config }: { parts: Parts; config: Config },
   projectId: string,
   recipe: Recipe,

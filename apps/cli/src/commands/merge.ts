@@ -2,14 +2,14 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, readdir, realpath, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join, relative, resolve, sep } from 'node:path';
 import { AmalgamError } from '@amalgam/contracts';
-import { describePlan, planMerge, writeArtifacts } from '@amalgam/engine';
+import { describePlan, writeArtifacts } from '@amalgam/engine';
 import { PROVIDERS, type Provider } from '@amalgam/tuning';
 import { Command, Option } from 'commander';
-import { checkLocalTasks, type LocalTask, openRecipeInputs } from '../local-input.js';
+import type { LocalTask } from '../local-input.js';
 import { mergeLocally } from '../local-merge.js';
+import { planLocally } from '../local-plan.js';
 import { barProgress, jsonProgress } from '../merge-progress.js';
 import { parseBytes, parseCount } from '../options.js';
-import { readRecipe } from '../recipe-file.js';
 import { showBytes, showPlan, showTable } from '../show.js';
 import { showCoefficients, showTasks } from '../show-scores.js';
 
@@ -27,7 +27,7 @@ interface Options {
 export function mergeCommand(): Command {
   return new Command('merge')
     .description('Merge here and now, from local files to a local folder, without any service')
-    .argument('<recipe>', 'YAML or JSON file; paths in it start from its folder')
+    .argument('<recipe>', 'YAML or JSON file, also mergekit’s; paths in it start from its folder')
     .requiredOption('--out <dir>', 'folder for the result; it appears when the merge is complete')
     .option('--threads <n>', 'default: one per core, as far as --memory allows', parseCount)
     .option('--memory <bytes>', 'bound on resident memory of the merge itself, as 512MB', parseBytes)
@@ -47,14 +47,8 @@ async function merge(path: string, options: Options): Promise<void> {
   // A link to a folder stays; what it points to is replaced.
   const out = await realpath(options.out).catch(() => resolve(options.out));
   await refuseToOverwrite(out, options);
-  const { recipe, folder } = await readRecipe(path);
-  const inputs = await openRecipeInputs(recipe, folder);
+  const { plan, inputs } = await planLocally(path, options);
   await refuseToReplaceInputs(out, [path, ...inputs.all.map((input) => input.identity), ...taskFiles(inputs.tasks)]);
-  const plan = planMerge(recipe, inputs, {
-    ...(options.threads === undefined ? {} : { threads: options.threads }),
-    ...(options.memory === undefined ? {} : { memoryBytes: options.memory }),
-  });
-  checkLocalTasks(inputs.tasks, plan);
   const progress = options.json ? jsonProgress() : barProgress();
   if (!options.json) console.error(showPlan(describePlan(plan)));
 

@@ -1,0 +1,34 @@
+import { type MergePlan, planMerge } from '@amalgam/engine';
+import { movePointers } from '@amalgam/mergekit';
+import { checkLocalTasks, openRecipeInputs } from './local-input.js';
+import { readRecipeFile } from './recipe-file.js';
+
+export interface PlanLimits {
+  threads?: number | undefined;
+  memory?: number | undefined;
+}
+
+export interface LocalPlan {
+  plan: MergePlan;
+  inputs: Awaited<ReturnType<typeof openRecipeInputs>>;
+}
+
+/**
+ * What a recipe's file asks for, checked from headers alone.
+ *
+ * @throws AmalgamError as `readRecipeFile`, `openRecipeInputs`, `planMerge` and `checkLocalTasks` say
+ */
+export async function planLocally(path: string, { threads, memory }: PlanLimits): Promise<LocalPlan> {
+  const { recipe, warnings, pointerOf, folder } = await readRecipeFile(path);
+  try {
+    const inputs = await openRecipeInputs(recipe, folder);
+    const plan = planMerge(recipe, inputs, {
+      ...(threads === undefined ? {} : { threads }),
+      ...(memory === undefined ? {} : { memoryBytes: memory }),
+    });
+    checkLocalTasks(inputs.tasks, plan);
+    return { inputs, plan: { ...plan, warnings: [...warnings, ...plan.warnings] } };
+  } catch (error) {
+    throw movePointers(error, pointerOf);
+  }
+}
