@@ -41,6 +41,8 @@ export function arrange(recipe: Recipe, given: ArrangedInputs): Arrangement {
   }
   if (problems.length > 0) throw toError(problems);
 
+  keepImplied(inputs.donor, changes);
+
   for (const [name, { shape }] of inputs.donor.tensors) {
     const part = parts.find((candidate) => candidate.holds(name));
     if (part !== undefined && sliced.has(part)) continue;
@@ -179,6 +181,14 @@ function followStack(
     );
   }
   return followLayers({ config: donor.config, counts: own.counts, count: own.count }, layers, warn);
+}
+
+/** Counts that follow another's by default are written out when that one changes. */
+function keepImplied({ architecture }: Input, changes: Record<string, unknown>): void {
+  if (Object.keys(changes).length === 0) return;
+  for (const { count, counts } of architecture.stacks) {
+    for (const { path, key, implied } of counts) if (implied) changes[[...path, key].join('.')] ??= count;
+  }
 }
 
 function layersOf(donor: Input, sliced: ReadonlyMap<Part, { layers: LayerOrigin[] }>, parts: readonly Part[]): number {

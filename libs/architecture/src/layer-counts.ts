@@ -27,6 +27,8 @@ export interface LayerCount {
   key: string;
   value: number;
   words: Words;
+  /** The config does not have the key: another stack's count is this one's too, until they differ. */
+  implied: boolean;
 }
 
 /** All of them, the outermost first. */
@@ -36,7 +38,7 @@ export function layerCounts(config: JsonObject | null): LayerCount[] {
     const inner: [string, JsonObject][] = [];
     for (const [key, value] of Object.entries(object)) {
       if (COUNT_KEYS.has(key) && Number.isInteger(value) && Number(value) > 0 && Number(value) <= MOST_LAYERS) {
-        found.push({ path, key, value: Number(value), words: readWords([...path, key].join('.')) });
+        found.push({ path, key, value: Number(value), words: readWords([...path, key].join('.')), implied: false });
       } else if (isObject(value) && path.length < MAX_DEPTH) {
         inner.push([key, value]);
       }

@@ -90,21 +90,26 @@ function fit({ words }: Candidate, counts: readonly LayerCount[], value: number 
     .map(({ count }) => count);
 }
 
-/** Every stack keeps its own count and its copies, but none that is another's own; a copy goes to the encoder. */
+/** T5 and its kin leave the decoder's count out where it is the encoder's; there it is under this key when they differ. */
+const DECODER_COUNT = 'num_decoder_layers';
+
+/** Every stack keeps its own count and its copies, but none that is another's own; a count without a side is the encoder's. */
 function shareCounts(stacks: Stack[]): Stack[] {
-  const own = new Map(stacks.map((stack) => [stack, stack.counts[0]]));
-  const ownedByOthers = (stack: Stack, count: LayerCount) =>
-    stacks.some((other) => other !== stack && own.get(other) === count);
-  const isCopyOfEncoder = (stack: Stack, count: LayerCount) =>
+  const isOwn = (count: LayerCount, stack: Stack) => stack.counts[0] === count;
+  const isEncoders = (count: LayerCount, stack: Stack) =>
     stack.words.side === 'decoder' &&
     count.words.side === null &&
     stacks.some((other) => other.words.side !== 'decoder' && other.counts.includes(count));
-  return stacks.map((stack) => ({
-    ...stack,
-    counts: stack.counts.filter(
-      (count) => count === own.get(stack) || !(ownedByOthers(stack, count) || isCopyOfEncoder(stack, count)),
-    ),
-  }));
+  return stacks.map((stack) => {
+    const [own] = stack.counts;
+    if (own !== undefined && isEncoders(own, stack)) {
+      const words = readWords([...own.path, DECODER_COUNT].join('.'));
+      return { ...stack, counts: [{ ...own, key: DECODER_COUNT, words, implied: true }] };
+    }
+    const isAnothers = (count: LayerCount) =>
+      isEncoders(count, stack) || stacks.some((other) => other !== stack && isOwn(count, other));
+    return { ...stack, counts: stack.counts.filter((count) => isOwn(count, stack) || !isAnothers(count)) };
+  });
 }
 
 function isHomogeneous({ blocks }: Candidate): boolean {

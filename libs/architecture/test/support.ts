@@ -1,16 +1,16 @@
 import type { Recipe, Slice } from '@amalgam/contracts';
 import { AmalgamError } from '@amalgam/contracts';
 import { type Arrangement, arrange, editConfig } from '../src/index.js';
-import { describeModel, FAMILIES, type Family, type Sizes, type TinyModel } from './models/index.js';
+import { type Described, describeModel, FAMILIES, type Family, type Sizes, type TinyModel } from './models/index.js';
 
 export const RECIPE = { method: 'passthrough' } as const;
 
 /** Arranges a recipe over models given by their references; `base` is one of them. */
 export async function arranged(
   recipe: Omit<Recipe, 'method' | 'models'> & { models?: Recipe['models'] },
-  models: Record<string, TinyModel>,
+  models: Record<string, Described>,
 ): Promise<Arrangement> {
-  const open = async (reference: string) => describeModel(reference, models[reference] as TinyModel);
+  const open = async (reference: string) => describeModel(reference, models[reference] as Described);
   const listed = recipe.models ?? Object.keys(models).flatMap((model) => (model === recipe.base ? [] : [{ model }]));
   return arrange(
     { ...RECIPE, ...recipe, models: listed },

@@ -46,8 +46,11 @@ export async function writeModel(folder: string, { shapes, config }: TinyModel, 
   await writeFile(join(folder, 'config.json'), `${JSON.stringify(config, null, 2)}\n`);
 }
 
+/** A model that may lack a config. */
+export type Described = Pick<TinyModel, 'shapes'> & { config: TinyModel['config'] | null };
+
 /** The same in memory, described as planning needs it. */
-export async function describeModel(reference: string, { shapes, config }: TinyModel): Promise<ArrangedInput> {
+export async function describeModel(reference: string, { shapes, config }: Described): Promise<ArrangedInput> {
   const files = new Map([
     ['config.json', Buffer.from(JSON.stringify(config))],
     ['model.safetensors', Buffer.from(encodeModel(shapes, {}))],
