@@ -1,6 +1,7 @@
 import { type Graph, intAttribute, ONNX_DTYPES, type TensorProto, tensorOf } from '@amalgam/onnx';
 import type { VectorFile } from './jobs.js';
 import { floatInfo, mergedValue } from './prepare.js';
+import { EXTRA, type Widened } from './wide-layers.js';
 
 /** Input of the step graph: the coefficients that the merge is computed with, float32 [rows, models]. */
 export const COEFFICIENTS = 'coefficients';
@@ -11,6 +12,8 @@ export interface MergingOptions {
   location: string;
   models: number;
   granularity: 'layer' | 'task';
+  /** Which merged tensors the graph reads with zeros behind. */
+  widened: Widened;
 }
 
 /** Sums and lists grow as trees: WebGPU binds 16 buffers to a shader, one of them the result. */
@@ -26,7 +29,7 @@ export function mergeInGraph(
   graph: Graph,
   read: readonly number[],
   gradients: ReadonlyMap<string, string>,
-  { vectors, location, models, granularity }: MergingOptions,
+  { vectors, location, models, granularity, widened }: MergingOptions,
 ): void {
   const rows = granularity === 'task' ? 1 : vectors.tensors.length;
   graph.addInput(floatInfo(COEFFICIENTS, [rows, models]));
@@ -48,9 +51,17 @@ export function mergeInGraph(
     const row = granularity === 'task' ? COEFFICIENTS : rowOf(graph, index);
     const sum = graph.op('MatMul', [row, toFloat()], [], `merge/${name}`);
     const shaped = graph.op('Reshape', [sum, shape(...dims)]);
-    graph.addNode({ opType: 'Add', inputs: [origin.name!, shaped], outputs: [value] });
+    const axis = widened.get(value);
+    const own = gradients.get(value)!;
+    if (axis === undefined) graph.addNode({ opType: 'Add', inputs: [origin.name!, shaped], outputs: [value] });
+    else {
+      const behind = shape(...dims.map(() => 0), ...dims.map((_, i) => (i === axis ? EXTRA : 0)));
+      const narrow = graph.op('Add', [origin.name!, shaped]);
+      graph.addNode({ opType: 'Pad', inputs: [narrow, behind], outputs: [value] });
+    }
+    const gradient = axis === undefined ? own : graph.op('Slice', [own, shape(0), shape(dims[axis]!), shape(axis)]);
 
-    const flat = graph.op('Reshape', [gradients.get(value)!, shape(elements, 1)]);
+    const flat = graph.op('Reshape', [gradient, shape(elements, 1)]);
     // Cast anew, so that the float32 copy does not live from the merge to here.
     return graph.op('Reshape', [graph.op('MatMul', [toFloat(), flat], [], `learn/${name}`), shape(1, models)]);
   });

@@ -252,6 +252,7 @@ async function openStepper(
       portable,
       probe,
       share,
+      wide: job.provider === 'cpu',
     });
     const path = join(dirname(job.vectors.path), 'step.onnx');
     await writeModel(graph.model, path);

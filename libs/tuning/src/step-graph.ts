@@ -18,6 +18,7 @@ import { mergeInGraph } from './merging-nodes.js';
 import { isMergedValue, mergedValue, type PreparedTask } from './prepare.js';
 import { type Feed, type StepInput, separateUnits, sharedUnits, type Unit, type UnitOptions } from './step-units.js';
 import { gradientsInTurn } from './turns.js';
+import { type Widened, widenLayers } from './wide-layers.js';
 
 /** What the step graph gives: float32 [tasks], and [rows, models]. */
 export const LOSSES_OUTPUT = 'losses';
@@ -33,6 +34,8 @@ export interface StepOptions extends UnitOptions {
   portable: boolean;
   /** False: every batch of every task runs through a graph of its own. */
   share: boolean;
+  /** Whether layers may be made wider, for a CPU's cache. */
+  wide: boolean;
 }
 
 export interface StepGraph {
@@ -54,6 +57,7 @@ export interface StepGraph {
 export async function buildStepGraph(tasks: readonly PreparedTask[], options: StepOptions): Promise<StepGraph> {
   const units = options.share ? await sharedUnits(tasks, options) : separateUnits(tasks, options);
   const { graph, inputs, logits } = await joinUnits(units);
+  const widened = options.wide ? widenLayers(graph) : (new Map() satisfies Widened);
   const sizes = Object.fromEntries(inputs.map(({ name, dims }) => [name, dims]));
   const typesWith = async (outputs: readonly string[]) => {
     for (const name of outputs) graph.addOutput({ name });
@@ -77,7 +81,7 @@ export async function buildStepGraph(tasks: readonly PreparedTask[], options: St
     inputs: units.map((_, u) => inputs.filter(({ unit }) => unit === u).map(({ name }) => name)),
     portable: options.portable,
   });
-  mergeInGraph(graph, read, named, options);
+  mergeInGraph(graph, read, named, { ...options, widened });
   graph.addOutput({ name: LOSSES_OUTPUT });
   graph.addOutput({ name: GRADIENT_OUTPUT });
   removeDead(graph);

@@ -60,6 +60,7 @@ export async function openStep(merge: Merge, workDir: string, options: Partial<S
     portable: false,
     probe,
     share: true,
+    wide: true,
     ...options,
   });
   const path = join(dirname(vectors.path), 'step.onnx');
