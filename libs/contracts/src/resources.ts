@@ -298,7 +298,7 @@ export const Method = Type.Object(
     formula: Type.String(),
     source: Type.String(),
     notes: Type.Array(Type.String(), { description: 'What differs from the paper or from other tools' }),
-    needs_base: Type.Enum(['required', 'optional']),
+    needs_base: Type.Enum(['required', 'optional', 'none']),
     needs_tasks: Type.Boolean({ description: 'Learns its coefficients from the recipe’s tasks, each with `data`' }),
     models: Type.Object({ minimum: Type.Integer(), maximum: Nullable(Type.Integer()) }),
     parameters: Type.Unsafe<Record<string, unknown>>({

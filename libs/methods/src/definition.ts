@@ -1,6 +1,7 @@
 import type { FieldError } from '@amalgam/contracts';
 import type { Kernels, Pointer } from '@amalgam/kernels';
 import type { Static, TObject } from 'typebox';
+import type { AdapterSettings } from './adapter-settings.js';
 import type { Gram } from './gram.js';
 import type { Sparsify } from './sparsify.js';
 import type { Found, Survey } from './survey.js';
@@ -66,7 +67,7 @@ export interface MergeMethod<G extends TObject = TObject, M extends TObject = TO
   source: string;
   /** What differs from the paper, its code, or mergekit. */
   notes: string[];
-  base: 'required' | 'optional';
+  base: 'required' | 'optional' | 'none';
   models: { minimum: number; maximum: number | null };
   /** Parameters of the whole merge, with defaults. */
   parameters: G;
@@ -83,6 +84,8 @@ export interface MergeMethod<G extends TObject = TObject, M extends TObject = TO
   uniform?(settings: Settings<Static<G>, Static<M>>): string[];
   /** Marks a method whose coefficients are learned from the recipe's tasks before it merges; it takes task vectors. */
   tuned?(settings: Settings<Static<G>, Static<M>>): TuningSettings;
+  /** Marks a method whose result is a LoRA adapter and no model. */
+  adapter?(settings: Settings<Static<G>, Static<M>>): AdapterSettings;
   /** What the method keeps of its task vectors; null where these settings keep everything. */
   sparsify?(settings: Settings<Static<G>, Static<M>>): Sparsify | null;
   /**

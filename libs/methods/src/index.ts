@@ -1,3 +1,4 @@
+export type { AdapterSettings } from './adapter-settings.js';
 export {
   BLOCK,
   type Block,

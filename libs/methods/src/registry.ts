@@ -8,9 +8,11 @@ import { dareTies } from './dare-ties.js';
 import type { MergeMethod } from './definition.js';
 import { della } from './della.js';
 import { dellaLinear } from './della-linear.js';
+import { extractLora } from './extract-lora.js';
 import { karcher } from './karcher.js';
 import { linear } from './linear.js';
 import { magmax } from './magmax.js';
+import { mergeLora } from './merge-lora.js';
 import { metagpt } from './metagpt.js';
 import { modelBreadcrumbs } from './model-breadcrumbs.js';
 import { modelStock } from './model-stock.js';
@@ -54,6 +56,8 @@ const METHODS: MergeMethod[] = [
   consensusTa,
   pcb,
   adamerging,
+  mergeLora,
+  extractLora,
 ];
 
 const byName = new Map(METHODS.map((method) => [method.name, method]));

@@ -45,6 +45,9 @@ export function resolveRecipe(recipe: Recipe): ResolvedRecipe {
   if (method.base === 'required' && recipe.base === undefined) {
     errors.push({ pointer: '/base', detail: `${method.name} needs a base` });
   }
+  if (method.base === 'none' && recipe.base !== undefined) {
+    errors.push({ pointer: '/base', detail: `${method.name} takes no base` });
+  }
   errors.push(...checkTasks(recipe, method));
   if (errors.length > 0) throw invalid(errors);
 
@@ -65,8 +68,8 @@ export function resolveRecipe(recipe: Recipe): ResolvedRecipe {
   return { method, settings, settingsAt: memoize(method, levels, varies), varies, recipe: fillIn(recipe, method) };
 
   function isVaried(value: unknown): boolean {
-    // adamerging's clamp is a list by nature.
-    return method.tuned === undefined && isVarying(value);
+    // adamerging's clamp and extract_lora's globs are lists by nature.
+    return method.tuned === undefined && method.adapter === undefined && isVarying(value);
   }
 }
 

@@ -25,7 +25,7 @@ export function MethodPage({ name }: { name: string }) {
       </Section>
       <Section title="What it takes">
         <ul>
-          <li>{data.needs_base === 'required' ? 'A base' : 'A base, or none'}</li>
+          <li>{{ required: 'A base', optional: 'A base, or none', none: 'No base' }[data.needs_base]}</li>
           <li>
             {maximum === null ? `At least ${showCount(minimum, 'model')}` : `From ${minimum} to ${maximum} models`}
           </li>

@@ -29,7 +29,7 @@ function MethodCard({ method: { name, summary, formula, source, needs_base, need
       <p>{summary}</p>
       <p className="formula">{formula}</p>
       <p className="dim">
-        {source}. {needs_base === 'required' ? 'Needs a base' : 'A base is optional'}
+        {source}. {{ required: 'Needs a base', optional: 'A base is optional', none: 'Takes no base' }[needs_base]}
         {needs_tasks ? ', and learns from tasks' : ''}.
       </p>
     </article>
