@@ -6,6 +6,7 @@ export * from './arithmetic';
 export * from './select';
 export * from './order';
 export * from './choose';
+export * from './unify';
 export * from './elect';
 export * from './random';
 export * from './rank';

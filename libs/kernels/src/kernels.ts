@@ -62,6 +62,9 @@ interface Exports {
   /** Signed, as WebAssembly returns it: `>>> 0` makes it the key. */
   largestOrdered(src: Pointer, n: number): number;
   largestMagnitude(src: Pointer, n: number): number;
+  unify(deltas: Pointer, stride: number, count: number, dst: Pointer, n: number): void;
+  takeAgreed(data: Pointer, unified: Pointer, n: number): void;
+  packNonzero(src: Pointer, dst: Pointer, n: number): void;
   keepLarger(best: Pointer, candidate: Pointer, n: number): void;
   sumAgreed(
     deltas: Pointer,

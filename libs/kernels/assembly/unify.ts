@@ -1,0 +1,51 @@
+// One task vector for many, and which of its entries each of them shares. float32 areas, padded to multiples of four.
+
+/**
+ * Entry by entry g = + where the sum of `count` task vectors, `stride` bytes apart, is above 0, else -; dst = g times the largest
+ * magnitude among the entries of sign g, 0 where there is none.
+ */
+export function unify(deltas: usize, stride: usize, count: i32, dst: usize, n: i32): void {
+  const zero = f32x4.splat(0);
+  for (let i = 0; i < n; i += 4) {
+    const first = deltas + (<usize>i << 2);
+    let sum = v128.load(first);
+    for (let k = 1; k < count; k++) sum = f32x4.add(sum, v128.load(first + <usize>k * stride));
+    const positive = f32x4.gt(sum, zero);
+    let up = zero;
+    let down = zero;
+    for (let k = 0; k < count; k++) {
+      const own = v128.load(first + <usize>k * stride);
+      // pmax and pmin take the first where an entry is NaN.
+      up = f32x4.pmax(up, own);
+      down = f32x4.pmin(down, own);
+    }
+    v128.store(dst + (<usize>i << 2), v128.bitselect(up, down, positive));
+  }
+}
+
+/** Replaces each entry of `data` by that of `unified` where both have the same sign and neither is 0, else by +0; in place. */
+export function takeAgreed(data: usize, unified: usize, n: i32): void {
+  const zero = f32x4.splat(0);
+  for (let i = 0; i < n; i += 4) {
+    const at = <usize>i << 2;
+    const own = v128.load(data + at);
+    const all = v128.load(unified + at);
+    const agree = v128.or(
+      v128.and(f32x4.gt(own, zero), f32x4.gt(all, zero)),
+      v128.and(f32x4.lt(own, zero), f32x4.lt(all, zero)),
+    );
+    v128.store(data + at, v128.and(all, agree));
+  }
+}
+
+/** One bit for each of n entries, set where it is not 0; the first entry is the lowest bit of the first byte. */
+export function packNonzero(src: usize, dst: usize, n: i32): void {
+  for (let i = 0; i < n; i += 8) {
+    let bits = 0;
+    const end = min(8, n - i);
+    for (let j = 0; j < end; j++) {
+      if (load<f32>(src + (<usize>(i + j) << 2)) != 0) bits |= 1 << j;
+    }
+    store<u8>(dst + (<usize>i >> 3), bits);
+  }
+}
