@@ -41,7 +41,7 @@ describe('merges', () => {
       result: null,
       error: null,
     });
-    expect(body.recipe.parameters).toEqual({ lambda: 1, scope: 'model', combine: 'mean' });
+    expect(body.recipe.parameters).toEqual({ lambda: 1, scope: 'model', combine: 'mean', rescale: false });
     expect(body.recipe.models[1]).toEqual({ model: ids['code'], parameters: { weight: 1, density: 0.5 } });
     expect(body.progress.bytes_total).toBeGreaterThan(0);
     expect((await world.call('GET', headers['location']!)).body).toEqual(body);
