@@ -2,7 +2,7 @@ import { AmalgamError, quote, quoteList, type TokenizerRecipe } from '@amalgam/c
 import { defaultFallback, type Fallback, rowIn, type Speaker, statedFallback, type VocabularyInput } from './owners.js';
 import { type InputRow, isUnchanged, type RowPicks, RowPicksBuilder } from './row-picks.js';
 import { plainToken } from './token-table.js';
-import type { AddedToken } from './types.js';
+import type { AddedToken, TokenizerDescription } from './types.js';
 
 /** A token of the result that the tokenizer of the donor does not have. */
 export interface NewToken {
@@ -52,7 +52,7 @@ export function planVocabulary(
   const speakers = requireTokenizers(inputs, warnings);
   const stated = Object.entries(setting.tokens ?? {});
   const extra = newTokens(speakers, donor, setting.source === 'union', Object.keys(setting.tokens ?? {}));
-  const tokens = tokensById(speakers[donor]!, extra);
+  const tokens = tokensById(speakers[donor]!.tokenizer, extra);
   const rules = new Map(
     stated.map(([token, rule]) => [
       token,
@@ -163,9 +163,10 @@ function newTokens(speakers: readonly Speaker[], donor: number, union: boolean, 
   return [...extra.values()];
 }
 
-function tokensById({ tokenizer }: Speaker, extra: readonly NewToken[]): (string | null)[] {
-  const tokens: (string | null)[] = new Array<string | null>(tokenizer.size + extra.length).fill(null);
-  for (const [token, id] of tokenizer.tokens) tokens[id] = token;
+/** By id; null where an id has no token. */
+export function tokensById(donor: TokenizerDescription, extra: readonly NewToken[]): (string | null)[] {
+  const tokens: (string | null)[] = new Array<string | null>(donor.size + extra.length).fill(null);
+  for (const [token, id] of donor.tokens) tokens[id] = token;
   for (const { content, id } of extra) tokens[id] = content;
   return tokens;
 }

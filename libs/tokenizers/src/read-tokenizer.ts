@@ -1,8 +1,7 @@
-import type { FolderFile, ReadableFolder } from '@amalgam/tensors';
 import { readSentencepiece } from './sentencepiece.js';
 import { addSideTokens, chatTemplateOf, type SideFiles, specialTokens } from './special-tokens.js';
 import { spellingOf } from './token-table.js';
-import { TokenizerFiles } from './tokenizer-files.js';
+import type { TokenizerFiles } from './tokenizer-files.js';
 import { readTokenizerJson, type Vocabulary } from './tokenizer-json.js';
 import type { TokenizerDescription } from './types.js';
 import { readVocabJson, readVocabText } from './vocabulary-files.js';
@@ -21,15 +20,11 @@ const PLACES: readonly { path: string; format: Format }[] = [
 /**
  * The vocabulary of a model from the files beside its weights: tokenizer.json, else vocab.json with merges.txt, else a
  * sentencepiece model, else vocab.txt; with the tokens that tokenizer_config.json, special_tokens_map.json and
- * added_tokens.json add. Null when there is none. `files`: those of the folder, with their sizes.
+ * added_tokens.json add. Null when there is none.
  *
  * @throws AmalgamError `invalid_checkpoint` naming the file, the token and the rule; what reading throws
  */
-export async function readTokenizer(
-  folder: ReadableFolder,
-  files: readonly FolderFile[],
-): Promise<TokenizerDescription | null> {
-  const own = new TokenizerFiles(folder, files);
+export async function readTokenizer(own: TokenizerFiles): Promise<TokenizerDescription | null> {
   const place = PLACES.find(({ path }) => own.has(path));
   if (place === undefined) return null;
   const side = await readSideFiles(own);
@@ -37,7 +32,6 @@ export async function readTokenizer(
   addSideTokens(table, side);
   if (table.tokens.size === 0) throw own.refuse(place.path, 'has no tokens');
   return {
-    name: own.nameOf(place.path),
     kind,
     format: place.format,
     takesWholeWords: kind === 'bpe' ? ignoresMerges === true : kind !== 'unigram',

@@ -10,18 +10,16 @@ import {
 } from './extend-files.js';
 import { extendTokenizerJson } from './extend-json.js';
 import { jsonText } from './json-text.js';
-import type { NewToken } from './plan-vocabulary.js';
+import { type NewToken, tokensById } from './plan-vocabulary.js';
+import { readTokenizer } from './read-tokenizer.js';
 import { TokenizerFiles } from './tokenizer-files.js';
 import type { TokenizerDescription } from './types.js';
 
 const CONFIG = 'tokenizer_config.json';
 
 export interface RebuildOptions {
-  /** What `readTokenizer` made of these files; null when there is no vocabulary among them. */
-  tokenizer: TokenizerDescription | null;
-  /** Tokens that come in, and the result's tokens by id, as `planVocabulary` says. */
+  /** Tokens that come in, as `planVocabulary` says. */
   extra: readonly NewToken[];
-  tokens: readonly (string | null)[];
   /** Null: what the files say. */
   chatTemplate: string | null;
 }
@@ -38,13 +36,12 @@ export async function rebuildTokenizer(
   options: RebuildOptions,
 ): Promise<Map<string, Uint8Array>> {
   const own = new TokenizerFiles(folder, files);
+  const donor = options.extra.length === 0 ? null : await readTokenizer(own);
   const written = new Map<string, Uint8Array>();
   for (const path of own.paths) written.set(path, await own.read(path));
   const put = (path: string, content: string | Uint8Array) =>
     written.set(path, typeof content === 'string' ? new TextEncoder().encode(content) : content);
-  if (options.tokenizer !== null && options.extra.length > 0) {
-    await extendVocabulary(own, options.tokenizer, options, put);
-  }
+  if (donor !== null) await extendVocabulary(own, donor, options.extra, put);
   if (options.chatTemplate !== null) await setChatTemplate(own, options.chatTemplate, written, put);
   return written;
 }
@@ -54,12 +51,12 @@ type Put = (path: string, content: string | Uint8Array) => void;
 async function extendVocabulary(
   files: TokenizerFiles,
   donor: TokenizerDescription,
-  { extra, tokens: byId }: RebuildOptions,
+  extra: readonly NewToken[],
   put: Put,
 ): Promise<void> {
   const added = new Map(donor.added);
   for (const token of extra) if (token.added !== null) added.set(token.content, token.added);
-  const tokens: Tokens = { byId, added };
+  const tokens: Tokens = { byId: tokensById(donor, extra), added };
   const hasJson = files.has('tokenizer.json');
   if (hasJson) {
     put('tokenizer.json', jsonText(extendTokenizerJson(await files.object('tokenizer.json'), donor, extra)));

@@ -12,15 +12,20 @@ export function isTokenizerFile(path: string): boolean {
   return TOKENIZER_FILE.test(path);
 }
 
-/** The tokenizer files of one model, read when they are asked for. */
+/** The tokenizer files of one model, read when they are asked for, once. */
 export class TokenizerFiles {
   readonly #folder: ReadableFolder;
   readonly #bytes: ReadonlyMap<string, number>;
+  readonly #read = new Map<string, Uint8Array>();
 
-  /** `files`: those of the folder, with their sizes. */
-  constructor(folder: ReadableFolder, files: readonly FolderFile[]) {
+  /** `files`: those of the folder, with their sizes; `wanted`: which of them are seen. */
+  constructor(
+    folder: ReadableFolder,
+    files: readonly FolderFile[],
+    wanted: (path: string) => boolean = isTokenizerFile,
+  ) {
     this.#folder = folder;
-    this.#bytes = new Map(files.filter(({ path }) => isTokenizerFile(path)).map(({ path, bytes }) => [path, bytes]));
+    this.#bytes = new Map(files.filter(({ path }) => wanted(path)).map(({ path, bytes }) => [path, bytes]));
   }
 
   get label(): string {
@@ -42,6 +47,8 @@ export class TokenizerFiles {
 
   /** @throws AmalgamError `invalid_checkpoint` when it is larger than any tokenizer's; what reading throws */
   async read(path: string): Promise<Uint8Array> {
+    const known = this.#read.get(path);
+    if (known !== undefined) return known;
     const bytes = this.#bytes.get(path) ?? 0;
     if (bytes > LARGEST_FILE) {
       throw new AmalgamError(
@@ -51,7 +58,9 @@ export class TokenizerFiles {
     }
     const source = this.#folder.source(path);
     try {
-      return await source.read(0, bytes);
+      const content = await source.read(0, bytes);
+      this.#read.set(path, content);
+      return content;
     } finally {
       await source.close?.();
     }

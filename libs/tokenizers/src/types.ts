@@ -23,8 +23,6 @@ export interface SpecialTokens {
 
 /** What the files of a tokenizer say. Plain data: it passes between threads as it is. */
 export interface TokenizerDescription {
-  /** What messages call it: the file that has the vocabulary. */
-  name: string;
   kind: TokenizerKind;
   /** Where the vocabulary was read from. */
   format: 'tokenizer.json' | 'vocab.json' | 'vocab.txt' | 'sentencepiece';

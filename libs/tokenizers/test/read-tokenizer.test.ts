@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { readTokenizer } from '../src/index.js';
+import { readTokenizer, TokenizerFiles } from '../src/index.js';
 import { writeBytes, writeFloat, writeVarint } from '../src/protobuf.js';
 import { bpe, expectError, folderOf, read, unigram, wordpiece } from './support.js';
 
@@ -106,7 +106,7 @@ describe('readTokenizer', () => {
 
   it('finds none in a folder without one', async () => {
     const { folder, files } = folderOf({ 'config.json': '{}', 'tokenizer_config.json': '{}' });
-    expect(await readTokenizer(folder, files)).toBeNull();
+    expect(await readTokenizer(new TokenizerFiles(folder, files))).toBeNull();
   });
 
   const broken: [string, Parameters<typeof read>[0], string[]][] = [
@@ -139,7 +139,7 @@ describe('readTokenizer', () => {
   it('refuses a file larger than any tokenizer', async () => {
     const { folder } = folderOf({});
     const files = [{ path: 'tokenizer.json', bytes: 2 ** 30 }];
-    await expectError(() => readTokenizer(folder, files), 'invalid_checkpoint', 'at most');
+    await expectError(() => readTokenizer(new TokenizerFiles(folder, files)), 'invalid_checkpoint', 'at most');
   });
 });
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { planVocabulary, readTokenizer, rebuildTokenizer, type VocabularyInput } from '../src/index.js';
+import { planVocabulary, rebuildTokenizer, type VocabularyInput } from '../src/index.js';
 import { writeBytes, writeFloat, writeVarint } from '../src/protobuf.js';
 import { readPieces } from '../src/sentencepiece.js';
 import { bpe, type Content, expectError, folderOf, read, unigram, wordpiece } from './support.js';
@@ -15,20 +15,13 @@ async function unite(base: Files, ...others: Files[]) {
     }),
   );
   const { extra, tokens } = planVocabulary({ source: 'union' }, inputs, { hasBase: true, find: () => null });
-  const rebuilt = await rebuild(base, { extra, tokens });
+  const rebuilt = await rebuild(base, { extra });
   return { ...rebuilt, tokens };
 }
 
 async function rebuild(files: Files, options: Partial<Parameters<typeof rebuildTokenizer>[2]>) {
   const { folder, files: list } = folderOf(files);
-  const tokenizer = await readTokenizer(folder, list);
-  const written = await rebuildTokenizer(folder, list, {
-    tokenizer,
-    extra: [],
-    tokens: [],
-    chatTemplate: null,
-    ...options,
-  });
+  const written = await rebuildTokenizer(folder, list, { extra: [], chatTemplate: null, ...options });
   const text = (path: string) => new TextDecoder().decode(written.get(path));
   return { written, text, json: (path: string) => JSON.parse(text(path)) };
 }

@@ -1,7 +1,7 @@
 import { AmalgamError, type ErrorCode } from '@amalgam/contracts';
 import { bytesSource, type FolderFile, type ReadableFolder } from '@amalgam/tensors';
 import { expect } from 'vitest';
-import { readTokenizer, type TokenizerDescription } from '../src/index.js';
+import { readTokenizer, type TokenizerDescription, TokenizerFiles } from '../src/index.js';
 
 export type Content = string | Uint8Array | Record<string, unknown>;
 
@@ -25,7 +25,7 @@ function toBytes(content: Content): Uint8Array {
 
 export async function read(files: Record<string, Content>): Promise<TokenizerDescription> {
   const { folder, files: list } = folderOf(files);
-  const tokenizer = await readTokenizer(folder, list);
+  const tokenizer = await readTokenizer(new TokenizerFiles(folder, list));
   if (tokenizer === null) throw new Error('the folder has no tokenizer');
   return tokenizer;
 }

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import type { TokenizerRecipe } from '@amalgam/contracts';
 import { localFolder } from '@amalgam/tensors';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { BUILTIN_TEMPLATES, planVocabulary, readTokenizer, rebuildTokenizer } from '../src/index.js';
+import { BUILTIN_TEMPLATES, planVocabulary, readTokenizer, rebuildTokenizer, TokenizerFiles } from '../src/index.js';
 
 // Importing transformers takes seconds.
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
@@ -47,15 +47,14 @@ describe.skipIf(missing !== null)('tokenizers of results in Python (SKIPPED with
     const folders = ['base', 'other'].map((name) => localFolder(join(dir, kind, name)));
     const inputs = await Promise.all(
       folders.map(async (folder) => {
-        const tokenizer = await readTokenizer(folder, await folder.list());
+        const tokenizer = await readTokenizer(new TokenizerFiles(folder, await folder.list()));
         return { reference: folder.label, tokenizer, rows: tokenizer?.size ?? null };
       }),
     );
     const find = (reference: string) => ['base', 'other'].indexOf(reference);
     const { donor, tokens, extra } = planVocabulary(setting, inputs, { hasBase: true, find });
     const folder = folders[donor]!;
-    const { tokenizer } = inputs[donor]!;
-    const files = await rebuildTokenizer(folder, await folder.list(), { tokenizer, extra, tokens, chatTemplate });
+    const files = await rebuildTokenizer(folder, await folder.list(), { extra, chatTemplate });
     const out = join(dir, kind, `${setting.source}-${chatTemplate === null ? '' : 'chat'}`);
     mkdirSync(out);
     for (const [path, bytes] of files) writeFileSync(join(out, path), bytes);
@@ -109,7 +108,7 @@ describe.skipIf(missing !== null)('tokenizers of results in Python (SKIPPED with
       Object.entries(BUILTIN_TEMPLATES).map(async ([name, chatTemplate]) => {
         const folder = join(dir, 'bpe', `template-${name}`);
         mkdirSync(folder);
-        const options = { tokenizer: null, extra: [], tokens: [], chatTemplate };
+        const options = { extra: [], chatTemplate };
         const files = await rebuildTokenizer(base, await base.list(), options);
         for (const [path, bytes] of files) writeFileSync(join(folder, path), bytes);
         return folder;
