@@ -60,11 +60,14 @@ export const RecipeTask = Type.Object(
 );
 
 /** LiNeS: task vectors scaled by depth. */
+/** Arithmetic is float32. */
+const FACTOR = { minimum: -1e30, maximum: 1e30 };
+
 export const Modifier = Type.Object(
   {
     name: Type.Enum(['lines']),
-    alpha: Type.Union([Type.Number(), Type.Literal('auto')], { description: 'Factor of the first layer' }),
-    beta: Type.Number({ description: 'What is added to it up to the last layer' }),
+    alpha: Type.Union([Type.Number(FACTOR), Type.Literal('auto')], { description: 'Factor of the first layer' }),
+    beta: Type.Number({ ...FACTOR, description: 'What is added to it up to the last layer' }),
   },
   { additionalProperties: false },
 );

@@ -59,6 +59,16 @@ export interface TuningSettings {
   taskVectorDtype: 'float32' | 'float16' | 'bfloat16';
 }
 
+/** What a method leaves beside its result for each model: a mask of one bit for each merged entry, and a number. */
+export interface Masks<G, M> {
+  /** What the number's tensor is called in masks/<model>.safetensors. */
+  name: string;
+  /** Leaves of each model's part of the block what is not 0 where its mask is set. `block.weights` is not set. */
+  select(block: Block, settings: Settings<G, M>): void;
+  /** The models' numbers. */
+  rescalers(found: Found[]): number[];
+}
+
 /** A merging method: what it is called, what it takes, and how it combines a block. One file each; see registry.ts. */
 export interface MergeMethod<G extends TObject = TObject, M extends TObject = TObject> {
   name: string;
@@ -97,6 +107,8 @@ export interface MergeMethod<G extends TObject = TObject, M extends TObject = TO
   blend?(gram: Gram, settings: Settings<Static<G>, Static<M>>, tensor: string): number[];
   /** What the method has to know of its inputs as a whole before it resolves and combines. */
   surveys?(settings: Settings<Static<G>, Static<M>>): Survey[];
+  /** Files beside the result. The method's first survey is then one of scope model. */
+  masks?: Masks<Static<G>, Static<M>>;
   /** Do these settings elect signs? Only then do conflicts mean something. */
   electsSigns?(settings: Settings<Static<G>, Static<M>>): boolean;
   /**

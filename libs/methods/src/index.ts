@@ -9,6 +9,7 @@ export {
 } from './definition.js';
 export type { Gram } from './gram.js';
 export type { Place } from './levels.js';
+export { lines, linesAlpha, linesFactor, listModifiers, type Modifier } from './lines.js';
 export { hasParameter } from './parameter-schemas.js';
 export { gradientsOf, unmatchedFilters } from './reach.js';
 export { describeMethod, getMethod, listMethods } from './registry.js';
