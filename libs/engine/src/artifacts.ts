@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { ADAPTER_CONFIG_FILE } from '@amalgam/adapters';
 import { AmalgamError, type Dtype, fromPlain, isNoSpace, type Recipe, type Report, toPlain } from '@amalgam/contracts';
 import type { ReadableFolder } from '@amalgam/tensors';
 import type { ExecuteResult } from './execute.js';
@@ -70,7 +71,8 @@ export async function writeArtifacts(
 
   const shards = plan.files.filter((file) => !file.path.startsWith('heads/'));
   if (shards.length > 1) await put('model.safetensors.index.json', json(shardIndex(plan)));
-  await copySideFiles(plan, options.donor, put);
+  if (plan.adapter !== null) await put(ADAPTER_CONFIG_FILE, json(plan.adapter.config));
+  else await copySideFiles(plan, options.donor, put);
   const recipe: RecipeFile = { recipe: plan.recipe, inputs };
   await put('recipe.json', json(recipe));
   await put('report.json', json(report));

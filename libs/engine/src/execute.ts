@@ -2,15 +2,14 @@ import { mkdir, open } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { dtypeBytes, type Report } from '@amalgam/contracts';
 import type { Found } from '@amalgam/methods';
+import { executeAdapter } from './adapter-result.js';
 import { coefficientRows, type EffectiveCoefficients } from './coefficients.js';
+import { toCopyTasks } from './copies.js';
 import { allOrFirstFailure, overTensors } from './gather.js';
-import type { Task } from './job.js';
 import { buildReport, type MergeStatistics, newStatistics, type TensorStatistics } from './report.js';
 import { type Session, type SessionOptions, withThreads } from './session.js';
 import type { Bands } from './trim.js';
 import type { MergePlan, WrittenFile } from './types.js';
-
-const COPY_TASK_BYTES = 64 * 2 ** 20;
 
 export interface ExecuteOptions extends SessionOptions {
   /** An existing folder that nobody reads yet; the result's files appear in it one after the other. */
@@ -42,6 +41,7 @@ export interface ExecuteResult {
  * (coefficients that do not fit the plan)
  */
 export async function executeMerge(plan: MergePlan, options: ExecuteOptions): Promise<ExecuteResult> {
+  if (plan.adapter !== null) return executeAdapter(plan, plan.adapter, options);
   const started = performance.now();
   const coefficients = coefficientRows(plan, options.coefficients);
   const outWidth = plan.merged.reduce((most, { dtype }) => Math.max(most, dtypeBytes(dtype)), 0);
@@ -130,27 +130,7 @@ async function writeFile(
     blends: blends === null ? null : spans.map((span) => blends[span.tensor]!),
     found: found === null ? null : spans.map((span) => found[span.tensor]!),
   }));
-  const copies = [...plan.copied, ...plan.heads].filter((tensor) => tensor.file === index && tensor.bytes > 0);
-  const copying = toCopyTasks(copies, path, inputIndex).map((task) => run(task));
+  const copying = toCopyTasks(plan, index, path, inputIndex).map((task) => run(task));
   await allOrFirstFailure<unknown>([merging, ...copying]);
   return merging;
-}
-
-function toCopyTasks(
-  copies: MergePlan['copied'],
-  output: string,
-  inputIndex: (input: number, file: string) => number,
-): Task[] {
-  const tasks: Extract<Task, { kind: 'copy' }>[] = [];
-  let size = Number.POSITIVE_INFINITY;
-  for (const tensor of copies) {
-    if (size + tensor.bytes > COPY_TASK_BYTES) {
-      tasks.push({ kind: 'copy', output, pieces: [] });
-      size = 0;
-    }
-    const input = inputIndex(tensor.from.input, tensor.from.file);
-    tasks.at(-1)!.pieces.push({ input, from: tensor.from.begin, to: tensor.begin, bytes: tensor.bytes });
-    size += tensor.bytes;
-  }
-  return tasks;
 }

@@ -1,11 +1,14 @@
 import type { Dtype, PlainError } from '@amalgam/contracts';
 import type { Found, Settings } from '@amalgam/methods';
+import type { SourceOf } from './source.js';
 import type { VectorDtype, VectorPlace } from './vector-layout.js';
 
 /** What the threads of one merge are told once. Files are indices into `inputs`. */
 export interface Job {
   inputs: string[];
   tensors: JobTensor[];
+  /** Of what the plan copies, then of its heads: sources whose bytes no file has as they are; null for the others. */
+  copies: (JobSource | null)[];
   method: string;
   /** The parameters that tensors are merged with; a tensor's are aligned to its models. */
   settings: Settings[];
@@ -22,11 +25,15 @@ export interface Job {
   stop: SharedArrayBuffer;
 }
 
-export interface JobSource {
+/** `input`: index into `Job.inputs`. */
+export interface JobStored {
+  kind: 'stored';
   input: number;
   begin: number;
   dtype: Dtype;
 }
+
+export type JobSource = SourceOf<JobStored>;
 
 export interface JobTensor {
   name: string;
@@ -133,6 +140,8 @@ export type Task =
     }
   /** Copies bytes as they are. */
   | { kind: 'copy'; output: string; pieces: { input: number; from: number; to: number; bytes: number }[] }
+  /** Writes elements [from, to) of a tensor that is copied, but computed (`Job.copies`), rounded once; `begin`: of the tensor in the output. */
+  | { kind: 'make'; output: string; copy: number; from: number; to: number; dtype: Dtype; begin: number }
   | { kind: 'digest'; path: string };
 
 export interface ScanResult {

@@ -3,7 +3,9 @@ import { defaultThreads } from '@amalgam/kernels';
 import { BLOCK, isByRow, type MergeMethod, type Settings } from '@amalgam/methods';
 import { sparsifyEach } from './job-settings.js';
 import { rowBytes } from './row-shares.js';
-import type { MergedTensor, PlanOptions } from './types.js';
+import { dtypeOf, type Source } from './source.js';
+import { computedBytes, sourcesOf } from './source-reader.js';
+import type { CopiedTensor, MergedTensor, PlanOptions } from './types.js';
 import { BASE_BYTES } from './vector-layout.js';
 
 export const DEFAULT_MEMORY_BYTES = 512_000_000;
@@ -40,6 +42,7 @@ export function rowLength(shape: readonly number[]): number {
  */
 export function planMemory(
   merged: MergedTensor[],
+  copied: CopiedTensor[],
   method: MergeMethod,
   settings: Settings[],
   options: PlanOptions,
@@ -56,8 +59,12 @@ export function planMemory(
   const byRow = ranked.length > 0;
   const longest = byRow ? ranked.reduce((most, { shape }) => Math.max(most, rowLength(shape)), 1) : 0;
   const rows = (chunk: number) => (byRow ? rowBytes(chunk, longest, width, models) : 0);
-  const total = (chunk: number) =>
-    PROCESS_BYTES + HISTOGRAM_BYTES + threads * (THREAD_BYTES + threadBuffers(chunk, width, models) + rows(chunk));
+  const computed = computedBytes([
+    ...merged.map(sourcesOf<Source>),
+    ...copied.map(({ from }) => ({ sources: [from] })),
+  ]);
+  const each = (chunk: number) => THREAD_BYTES + threadBuffers(chunk, width, models) + rows(chunk) + computed;
+  const total = (chunk: number) => PROCESS_BYTES + HISTOGRAM_BYTES + threads * each(chunk);
   // A row that spans several chunks is read for each of them.
   const smallest = Math.max(BLOCK, 2 ** Math.ceil(Math.log2(Math.max(1, longest))));
 
@@ -85,9 +92,9 @@ function widthOf(
   out: MergedTensor['dtype'],
   isTuned: boolean,
 ): number {
-  const inputs = models.reduce((sum, source) => sum + dtypeBytes(source.dtype), 0);
+  const inputs = models.reduce((sum, source) => sum + dtypeBytes(dtypeOf(source)), 0);
   const vectors = isTuned ? BASE_BYTES + models.length * dtypeBytes('F32') : 0;
-  return inputs + (base === null ? 0 : dtypeBytes(base.dtype)) + Math.max(dtypeBytes(out), vectors);
+  return inputs + (base === null ? 0 : dtypeBytes(dtypeOf(base))) + Math.max(dtypeBytes(out), vectors);
 }
 
 function megabytes(bytes: number): number {

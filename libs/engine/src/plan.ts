@@ -1,4 +1,4 @@
-import { dtypeBytes, OUT_DTYPES, type Recipe } from '@amalgam/contracts';
+import { OUT_DTYPES, type Recipe } from '@amalgam/contracts';
 import {
   isByRow,
   isOverVectors,
@@ -8,13 +8,15 @@ import {
   type Sparsify,
 } from '@amalgam/methods';
 import { compileGlobs } from '@amalgam/tensors';
+import { planAdapterResult } from './adapter-result.js';
 import { arrangeByName } from './arrangement.js';
 import { refuseAdapters, refuseDuplicates } from './check-inputs.js';
 import { layOut } from './layout.js';
 import { planMemory } from './memory.js';
 import { selectTensors } from './select.js';
 import { settleTensors } from './settle.js';
-import type { MergedTensor, MergePlan, ModelInput, PlanOptions, Source, TuningPlan } from './types.js';
+import { readBytes } from './source.js';
+import type { MergedTensor, MergePlan, ModelInput, PlanOptions, TuningPlan } from './types.js';
 import { layOutVectors } from './vector-layout.js';
 import { viewStored } from './views.js';
 
@@ -33,6 +35,8 @@ export function planMerge(
   const { method } = resolved;
   const all = inputs.base === null ? inputs.models : [inputs.base, ...inputs.models];
   refuseDuplicates(inputs.base, inputs.models);
+  const adapter = method.adapter?.(resolved.settings);
+  if (adapter !== undefined) return planAdapterResult(resolved, adapter, inputs, options);
   refuseAdapters(all);
 
   const firstModel = inputs.base === null ? 0 : 1;
@@ -46,7 +50,7 @@ export function planMerge(
 
   const { merged, settings } = settleTensors(selection.merged, resolved);
   const layout = layOut(merged, selection.copied, selection.heads, resolved.recipe.shard_bytes);
-  const memory = planMemory(layout.merged, method, settings, options);
+  const memory = planMemory(layout.merged, [...layout.copied, ...layout.heads], method, settings, options);
   const read = streamedBytes(layout.merged, method, settings);
 
   return {
@@ -60,6 +64,7 @@ export function planMerge(
     bytesRead: read + [...layout.copied, ...layout.heads].reduce((sum, t) => sum + t.bytes, 0),
     bytesWritten: layout.files.reduce((sum, file) => sum + file.bytes, 0),
     tuning: planTuning(layout.merged, method, settings[0]!, inputs.models.length, read),
+    adapter: null,
     warnings: selection.warnings,
   };
 }
@@ -69,12 +74,12 @@ function streamedBytes(merged: MergedTensor[], method: MergeMethod, settings: Se
   const passes = settings.map((own) =>
     method.blend !== undefined || seeksBands(method.sparsify?.(own) ?? null) ? 2 : 1,
   );
-  const width = (source: Source | null) => (source === null ? 0 : dtypeBytes(source.dtype));
   return merged.reduce((sum, tensor) => {
     const { base, models, elements } = tensor;
-    const needsBase = isOverVectors(method, base !== null);
-    const inputs = models.reduce((all, model) => all + width(model), needsBase ? width(base) : 0);
-    return sum + passes[tensor.settings]! * elements * inputs;
+    const needsBase = base !== null && isOverVectors(method, true);
+    const sources = needsBase ? [base, ...models] : models;
+    const inputs = sources.reduce((all, source) => all + readBytes(source, elements), 0);
+    return sum + passes[tensor.settings]! * inputs;
   }, 0);
 }
 

@@ -1,13 +1,13 @@
 import { type AmalgamError, fromPlain, isNoSpace, toPlain } from '@amalgam/contracts';
 import { createPool, type ThreadPool } from '@amalgam/kernels';
-import { type Found, getMethod, isOverVectors } from '@amalgam/methods';
+import type { Found } from '@amalgam/methods';
 import { findBlends } from './blends.js';
-import type { Job, JobSource, JobTensor, Result, Task } from './job.js';
-import { rowLength } from './memory.js';
+import type { Job, Result, Task } from './job.js';
+import { makeJob } from './make-job.js';
 import type { RunTask } from './search.js';
 import { findSurveys } from './surveys.js';
 import { type Bands, findBands } from './trim.js';
-import type { MergePlan, Source } from './types.js';
+import type { MergePlan } from './types.js';
 
 const PROGRESS_MS = 200;
 
@@ -51,7 +51,7 @@ export async function withThreads<T>(
   session: SessionPlan,
   work: (session: Session) => Promise<T>,
 ): Promise<T> {
-  const { job, inputIndex } = toJob(plan, options, session);
+  const { job, inputIndex } = makeJob(plan, options, session);
   const pool = createPool<Task, Result<unknown>>({
     filename: new URL('../dist/thread-entry.cjs', import.meta.url),
     threads: plan.threads,
@@ -105,52 +105,4 @@ function runner(pool: ThreadPool<Task, Result<unknown>>, stopAll: () => void): R
     stopAll();
     throw failure;
   };
-}
-
-function toJob(plan: MergePlan, options: SessionOptions, { outWidth, coefficients }: SessionPlan) {
-  const inputs: string[] = [];
-  const indices = new Map<string, number>();
-  const inputIndex = (input: number, file: string): number => {
-    const key = `${input}/${file}`;
-    let index = indices.get(key);
-    if (index === undefined) {
-      index = inputs.push(options.pathOf(input, file)) - 1;
-      indices.set(key, index);
-    }
-    return index;
-  };
-  const source = ({ input, file, begin, dtype }: Source): JobSource => ({
-    input: inputIndex(input, file),
-    begin,
-    dtype,
-  });
-  const method = getMethod(plan.recipe.method);
-  const tensors = plan.merged.map(
-    ({ name, shape, elements, base, models, columns, settings, dtype, begin }): JobTensor => ({
-      name,
-      elements,
-      row: rowLength(shape),
-      base: base === null ? null : source(base),
-      models: models.map(source),
-      columns,
-      settings,
-      overVectors: isOverVectors(method, base !== null),
-      dtype,
-      begin,
-    }),
-  );
-  for (const { from } of [...plan.copied, ...plan.heads]) inputIndex(from.input, from.file);
-  const job: Job = {
-    inputs,
-    tensors,
-    method: plan.recipe.method,
-    settings: plan.settings,
-    coefficients,
-    chunkElements: plan.chunkElements,
-    outWidth,
-    models: tensors.reduce((most, { models }) => Math.max(most, models.length), 0),
-    progress: new SharedArrayBuffer(8),
-    stop: new SharedArrayBuffer(4),
-  };
-  return { job, inputIndex };
 }

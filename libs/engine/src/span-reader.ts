@@ -1,9 +1,11 @@
-import { dtypeBytes } from '@amalgam/contracts';
+import { type Dtype, dtypeBytes } from '@amalgam/contracts';
 import { type Kernels, type Pointer, reducePairwise } from '@amalgam/kernels';
 import { BLOCK, isByRow, type Sparsify } from '@amalgam/methods';
 import type { Files } from './files.js';
 import type { Job, JobSource, JobTensor, Span } from './job.js';
 import { RowShares } from './row-shares.js';
+import { dtypeOf } from './source.js';
+import { SourceReader } from './source-reader.js';
 
 /** A block as the reader hands it out: float32, in the kernels' memory. */
 export interface ReadBlock {
@@ -38,6 +40,8 @@ export interface Chunk {
 }
 
 const COPY_BYTES = 1 << 20;
+/** Elements of a computed tensor that are made at a time; of the widest dtype they fill the buffer for copies. */
+const MADE_ELEMENTS = COPY_BYTES / 8;
 
 /**
  * Reads spans chunk by chunk straight into the kernels' memory, and presents them block by block as what the method works on:
@@ -46,7 +50,7 @@ const COPY_BYTES = 1 << 20;
 export class SpanReader {
   readonly #job: Job;
   readonly #kernels: Kernels;
-  readonly #files: Files;
+  readonly #sources: SourceReader;
   readonly #byTensor: (Sparsify | null)[];
   readonly #rows: RowShares | null;
   /** Raw bytes of a chunk: base, models, output. Each has room for the widest dtype it meets. */
@@ -58,18 +62,20 @@ export class SpanReader {
   readonly #stride = BLOCK * 4;
   #copy: Pointer | undefined;
   readonly copyBytes = COPY_BYTES;
+  #made: Pointer | undefined;
+  readonly madeElements = MADE_ELEMENTS;
 
   /** `byTensor`: what is kept of each tensor's task vectors; null: everything. */
   constructor(job: Job, kernels: Kernels, files: Files, byTensor: (Sparsify | null)[]) {
     this.#job = job;
     this.#kernels = kernels;
-    this.#files = files;
+    this.#sources = new SourceReader(job, kernels, files);
     this.#byTensor = byTensor;
     const ranked = job.tensors.filter((_, i) => ranksRows(byTensor[i]!));
     this.#rows = ranked.length === 0 ? null : new RowShares(job, kernels, ranked);
     const inputElements = job.chunkElements + (this.#rows?.margin ?? 0);
     const room = (sources: (JobSource | null)[]) =>
-      sources.reduce((most, source) => Math.max(most, source === null ? 0 : dtypeBytes(source.dtype)), 0) *
+      sources.reduce((most, source) => Math.max(most, source === null ? 0 : dtypeBytes(dtypeOf(source))), 0) *
       inputElements;
     this.#rawBase = kernels.allocate(room(job.tensors.map((tensor) => tensor.base)));
     this.#rawModels = Array.from({ length: job.models }, (_, i) =>
@@ -86,6 +92,19 @@ export class SpanReader {
     return this.#kernels.bytes(this.#copy, length);
   }
 
+  /**
+   * Elements [first, first + n) of a source that is computed, rounded to a dtype. `tensor` as for SourceReader.
+   * The bytes lie where `copyBuffer` lies.
+   */
+  make(tensor: number, source: JobSource, first: number, n: number, dtype: Dtype): Uint8Array {
+    this.#made ??= this.#kernels.allocate(MADE_ELEMENTS * 4);
+    const made = this.#made;
+    this.#sources.read(tensor, source, first, first + n, made);
+    const bytes = this.copyBuffer(n * dtypeBytes(dtype));
+    this.#kernels.narrow(dtype, made, bytes.byteOffset, n);
+    return bytes;
+  }
+
   reduce(leaves: number[]): number {
     return reducePairwise(leaves);
   }
@@ -93,35 +112,27 @@ export class SpanReader {
   /** Are a model and the base both bfloat16, as they mostly are? There are kernels that work on that directly. */
   isRawPair(span: Span, model: number): boolean {
     const tensor = this.#job.tensors[span.tensor]!;
-    return tensor.base?.dtype === 'BF16' && tensor.models[model]!.dtype === 'BF16';
+    return tensor.base !== null && dtypeOf(tensor.base) === 'BF16' && dtypeOf(tensor.models[model]!) === 'BF16';
   }
 
   /** Visits the span's chunks in order. `wanted` says which of the tensor's models are read; the base is when task vectors are. */
   forEachChunk(span: Span, wanted: boolean[] | 'all', visit: (chunk: Chunk) => void): void {
-    const tensor = this.#job.tensors[span.tensor]!;
-    const sparsify = this.#byTensor[span.tensor]!;
     const end = span.start + span.count;
     for (let start = span.start; start < end; start += this.#job.chunkElements) {
-      visit(this.#readChunk(tensor, sparsify, start, Math.min(this.#job.chunkElements, end - start), wanted));
+      visit(this.#readChunk(span.tensor, start, Math.min(this.#job.chunkElements, end - start), wanted));
     }
   }
 
-  #readChunk(
-    tensor: JobTensor,
-    sparsify: Sparsify | null,
-    start: number,
-    count: number,
-    wanted: boolean[] | 'all',
-  ): Chunk {
+  #readChunk(index: number, start: number, count: number, wanted: boolean[] | 'all'): Chunk {
+    const tensor = this.#job.tensors[index]!;
+    const sparsify = this.#byTensor[index]!;
     const reads = (model: number) => wanted === 'all' || wanted[model] === true;
     const rows = ranksRows(sparsify) ? this.#rows : null;
     const { first, last } = rows?.wholeRows(tensor, start, start + count) ?? { first: start, last: start + count };
     let bytesRead = 0;
     const read = (source: JobSource, into: Pointer) => {
-      const width = dtypeBytes(source.dtype);
-      const bytes = this.#kernels.bytes(into, (last - first) * width);
-      this.#files.read(source.input, bytes, source.begin + first * width);
-      bytesRead += count * width;
+      this.#sources.read(index, source, first, last, into);
+      bytesRead += count * dtypeBytes(dtypeOf(source));
     };
     if (tensor.overVectors) read(tensor.base!, this.#rawBase);
     tensor.models.forEach((source, model) => {
@@ -179,7 +190,8 @@ export class SpanReader {
       if (!reads(model)) return;
       const target = this.#models + model * this.#stride;
       if (base === null) {
-        this.#kernels.widen(source.dtype, this.#rawModels[model]! + at * dtypeBytes(source.dtype), target, n);
+        const dtype = dtypeOf(source);
+        this.#kernels.widen(dtype, this.#rawModels[model]! + at * dtypeBytes(dtype), target, n);
       } else {
         this.#subtract(source, this.#rawModels[model]!, at, n, base, target);
       }
@@ -204,14 +216,15 @@ export class SpanReader {
 
   #subtract(source: JobSource, raw: Pointer, at: number, n: number, base: Pointer, target: Pointer): void {
     const { ops } = this.#kernels;
-    if (source.dtype === 'BF16') ops.subtractBF16(raw + at * 2, base, target, n);
+    if (dtypeOf(source) === 'BF16') ops.subtractBF16(raw + at * 2, base, target, n);
     else ops.subtract(this.#float32(source, raw, at, n, target), base, target, n);
   }
 
   /** float32 values of a raw block: in place when they are float32 already, else widened into `scratch`. */
   #float32(source: JobSource, raw: Pointer, at: number, n: number, scratch: Pointer): Pointer {
-    if (source.dtype === 'F32') return raw + at * 4;
-    this.#kernels.widen(source.dtype, raw + at * dtypeBytes(source.dtype), scratch, n);
+    const dtype = dtypeOf(source);
+    if (dtype === 'F32') return raw + at * 4;
+    this.#kernels.widen(dtype, raw + at * dtypeBytes(dtype), scratch, n);
     return scratch;
   }
 }

@@ -75,6 +75,9 @@ function perform(task: Task): unknown {
     case 'copy':
       for (const piece of task.pieces) copy(task.output, piece);
       return null;
+    case 'make':
+      make(task);
+      return null;
     case 'digest':
       return digest(task.path);
   }
@@ -238,6 +241,17 @@ function copy(output: string, piece: { input: number; from: number; to: number; 
     files.read(piece.input, bytes, piece.from + done);
     files.write(output, bytes, piece.to + done);
     advance(2 * length);
+  }
+}
+
+function make({ output, copy: index, from, to, dtype, begin }: Extract<Task, { kind: 'make' }>): void {
+  const source = job.copies[index]!;
+  const width = dtypeBytes(dtype);
+  for (let at = from; at < to; at += reader.madeElements) {
+    const n = Math.min(reader.madeElements, to - at);
+    const bytes = reader.make(job.tensors.length + index, source, at, n, dtype);
+    files.write(output, bytes, begin + at * width);
+    advance(2 * bytes.length);
   }
 }
 

@@ -1,6 +1,8 @@
+import type { AdapterPlan } from '@amalgam/adapters';
 import type { AssetFile, Dtype, Recipe } from '@amalgam/contracts';
 import type { Settings, TuningSettings } from '@amalgam/methods';
 import type { CheckpointDescription } from '@amalgam/tensors';
+import type { Source } from './source.js';
 
 /** A checkpoint that takes part in a merge, described from its headers. */
 export interface ModelInput {
@@ -11,20 +13,6 @@ export interface ModelInput {
   /** Short name for reports and heads/<name>.safetensors. */
   name: string;
   checkpoint: CheckpointDescription;
-}
-
-/** Where a tensor's values come from. */
-export type Source = Stored;
-
-/** A tensor as it lies in a file. */
-export interface Stored {
-  kind: 'stored';
-  /** Index into `MergePlan.inputs`: 0 is the base when there is one, then the models. */
-  input: number;
-  file: string;
-  /** Absolute offset in the file. */
-  begin: number;
-  dtype: Dtype;
 }
 
 /** One tensor of the result, and where its bytes go. */
@@ -49,7 +37,7 @@ export interface MergedTensor extends PlannedTensor {
 }
 
 export interface CopiedTensor extends PlannedTensor {
-  from: Stored;
+  from: Source;
 }
 
 export interface OutputFile {
@@ -92,6 +80,8 @@ export interface MergePlan {
   bytesWritten: number;
   /** Null for methods that learn nothing. */
   tuning: TuningPlan | null;
+  /** For methods whose result is an adapter; there are no merged, copied or kept tensors then. Null for all others. */
+  adapter: AdapterPlan | null;
   warnings: string[];
 }
 

@@ -1,5 +1,6 @@
 import type { CheckpointTensor } from '@amalgam/tensors';
-import type { ModelInput, Source } from './types.js';
+import type { Source } from './source.js';
+import type { ModelInput } from './types.js';
 
 /** A tensor of an input, and where its values come from. */
 export interface ViewedTensor extends Pick<CheckpointTensor, 'name' | 'dtype' | 'shape' | 'elements'> {
