@@ -254,6 +254,8 @@ export const Coefficients = Type.Object({
 });
 export type Coefficients = Static<typeof Coefficients>;
 
+const Share = Type.Number({ minimum: 0, maximum: 1 });
+
 export const Report = Type.Object(
   {
     method: Type.String(),
@@ -281,6 +283,25 @@ export const Report = Type.Object(
     losses: Type.Optional(Type.Array(Type.Array(Type.Number()), { description: 'By step, then task' })),
     tuning: Type.Optional(TuningReport),
     tasks: Type.Optional(Type.Array(TaskReport)),
+    adapter: Type.Optional(
+      Type.Object(
+        {
+          kept: Type.Optional(Share),
+          modules: Type.Array(
+            Type.Object({
+              name: Type.String(),
+              rank: Type.Integer(),
+              kept: Type.Optional(Share),
+              norm: Type.Optional(Type.Number({ description: 'Frobenius norm of what the product stands for' })),
+            }),
+          ),
+        },
+        {
+          description:
+            'Of results that are LoRA adapters: kept is the share of the squared norm that the products have',
+        },
+      ),
+    ),
     tensors: Type.Array(TensorReport),
     copied: Type.Array(Type.String(), { description: 'Tensors taken over unmerged' }),
     warnings: Type.Array(Type.String()),
