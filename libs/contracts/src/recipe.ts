@@ -59,10 +59,10 @@ export const RecipeTask = Type.Object(
   { additionalProperties: false },
 );
 
-/** LiNeS: task vectors scaled by depth. */
 /** Arithmetic is float32. */
 const FACTOR = { minimum: -1e30, maximum: 1e30 };
 
+/** LiNeS: task vectors scaled by depth. */
 export const Modifier = Type.Object(
   {
     name: Type.Enum(['lines']),
