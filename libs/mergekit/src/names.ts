@@ -27,6 +27,8 @@ export interface Translation {
   joins?: 'always' | 'with weight';
   /** Without a base it is no error. */
   baseOptional?: true;
+  /** It elects signs. */
+  elects?: true;
   /** What differs from mergekit in every merge with this method. */
   differs?: string;
 }
@@ -49,10 +51,14 @@ interface Arithmetic {
   normalize: boolean;
   rescale: boolean;
   keeps: 'all' | 'magnitude' | 'chance';
+  elects?: true;
 }
 
 /** task_arithmetic and what has become of it. */
-function arithmetic({ normalize, rescale, keeps }: Arithmetic, own: Record<string, Parameter> = {}): Translation {
+function arithmetic(
+  { normalize, rescale, keeps, elects }: Arithmetic,
+  own: Record<string, Parameter> = {},
+): Translation {
   return {
     global: {
       normalize: boolean('normalize', normalize),
@@ -63,6 +69,7 @@ function arithmetic({ normalize, rescale, keeps }: Arithmetic, own: Record<strin
     },
     perModel: { weight: WEIGHT, density: keeps === 'all' ? { ...NO_EFFECT, kind: 'number' } : density, ...own },
     base: 'origin',
+    ...(elects && { elects }),
     ...(keeps === 'chance' && { fixed: { rescale_by: 'sum' }, differs: MASKS }),
   };
 }
@@ -113,12 +120,13 @@ export const METHODS: Readonly<Record<string, Translation>> = {
       normalize: { ...boolean('combine', true), convert: (value) => (isTrue(value) ? 'mean' : 'sum') },
     },
     fixed: { scope: 'tensor' },
+    elects: true,
   },
   dare_linear: arithmetic({ normalize: false, rescale: true, keeps: 'chance' }),
-  dare_ties: arithmetic({ normalize: false, rescale: true, keeps: 'chance' }),
+  dare_ties: arithmetic({ normalize: false, rescale: true, keeps: 'chance', elects: true }),
   breadcrumbs: byMagnitude(GAMMA),
-  breadcrumbs_ties: byMagnitude(GAMMA),
-  della: arithmetic({ normalize: true, rescale: true, keeps: 'chance' }, EPSILON),
+  breadcrumbs_ties: { ...byMagnitude(GAMMA), elects: true },
+  della: arithmetic({ normalize: true, rescale: true, keeps: 'chance', elects: true }, EPSILON),
   della_linear: arithmetic({ normalize: false, rescale: true, keeps: 'chance' }, EPSILON),
   sce: {
     global: { int8_mask: NO_EFFECT, select_topk: number('select_topk', 1) },

@@ -1,7 +1,8 @@
 import type { Recipe, TokenizerRecipe } from '@amalgam/contracts';
+import { levelsOf } from '@amalgam/methods';
 import type { Document, Module, Parameters, Slice, Source } from './document.js';
 import { METHODS, type Parameter, type Translation } from './names.js';
-import { ParameterTranslator } from './parameters.js';
+import { mapLeaves, ParameterTranslator } from './parameters.js';
 import { Pointers } from './pointers.js';
 import type { Reader } from './reader.js';
 
@@ -57,7 +58,7 @@ class Translator {
       ...(document.chatTemplate !== undefined && { chat_template: document.chatTemplate }),
     };
     this.requireParameters(top);
-    this.tellDifferences(top);
+    this.tellDifferences(top, recipe);
     return { recipe, warnings: [...this.warnings, ...this.parameters.warnings], pointers };
   }
 
@@ -221,9 +222,14 @@ class Translator {
     }
   }
 
-  private tellDifferences(top: readonly Source[]): void {
+  private tellDifferences(top: readonly Source[], recipe: Recipe): void {
     const { method, base, document } = this;
     if (method.differs !== undefined) this.warnings.push(`${document.method}: ${method.differs}`);
+    if (method.elects === true && isNormalized(recipe) && hasNegativeWeight(recipe)) {
+      this.warnings.push(
+        `${document.method}: negative weights subtract; mergekit turns their sign back where weights are normalized`,
+      );
+    }
     const isAverage = method.base === 'model' && method.joins !== 'always';
     if (isAverage && base !== undefined && document.models !== undefined && !top.some(({ model }) => model === base)) {
       this.warnings.push('/base_model: is not among the models, so it lends names, dtypes and side files only');
@@ -234,4 +240,14 @@ class Translator {
     const { slices, modules } = this.document;
     return [...(slices ?? []), ...Object.values(modules ?? {}).flatMap((module) => module.slices ?? [])];
   }
+}
+
+function isNormalized({ parameters }: Recipe): boolean {
+  return parameters?.['combine'] === 'mean' || (parameters?.['normalize'] ?? false) !== false;
+}
+
+function hasNegativeWeight(recipe: Recipe): boolean {
+  const leaves: unknown[] = [];
+  for (const { parameters } of levelsOf(recipe).all) mapLeaves(parameters['weight'], (leaf) => leaves.push(leaf));
+  return leaves.some((leaf) => typeof leaf === 'number' && leaf < 0);
 }

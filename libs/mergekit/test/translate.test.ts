@@ -304,6 +304,9 @@ describe('pointers lead back into the document', () => {
 it('says what differs from mergekit in this recipe, and nothing where nothing does', () => {
   expect(read(two('task_arithmetic')).warnings).toEqual([]);
   expect(read(two('dare_ties')).warnings).toEqual([expect.stringContaining('random masks')]);
+  const negative = 'parameters: { weight: [{ filter: mlp, value: -0.5 }, { value: 1 }] }';
+  expect(read(two('ties', '', negative)).warnings).toEqual([expect.stringContaining('negative weights subtract')]);
+  expect(read(two('ties', 'parameters: { normalize: false }', negative)).warnings).toEqual([]);
   const twice = read(`
     merge_method: linear
     slices: [{ sources: [{ model: a, layer_range: [0, 1] }, { model: a, layer_range: [1, 2] }] }]

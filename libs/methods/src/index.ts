@@ -8,7 +8,7 @@ export {
   type TuningSettings,
 } from './definition.js';
 export type { Gram } from './gram.js';
-export type { Place } from './levels.js';
+export { type Level, type Levels, levelsOf, type Place } from './levels.js';
 export { lines, linesAlpha, linesFactor, listModifiers, type Modifier } from './lines.js';
 export { hasParameter } from './parameter-schemas.js';
 export { gradientsOf, unmatchedFilters } from './reach.js';
