@@ -13,3 +13,7 @@ export * from './rank';
 export * from './overlap';
 export * from './spread';
 export * from './product';
+export * from './rows';
+
+/** Where memory is free: before it lie the tables of exp and log. */
+export const heapBase: usize = __heap_base;

@@ -14,6 +14,8 @@ export type Pointer = number;
 /** What the WebAssembly module exports; assembly/*.ts documents each. Sizes `n` count elements. */
 interface Exports {
   memory: { readonly buffer: ArrayBuffer; grow(pages: number): number };
+  /** Where free memory begins. */
+  heapBase: { readonly value: Pointer };
   storeF32(src: Pointer, dst: Pointer, n: number): void;
   widenBF16(src: Pointer, dst: Pointer, n: number): void;
   narrowBF16(src: Pointer, dst: Pointer, n: number): void;
@@ -98,6 +100,16 @@ interface Exports {
   ): void;
   variance(deltas: Pointer, stride: number, count: number, dst: Pointer, n: number): void;
   keepWhere(data: Pointer, values: Pointer, n: number, bar: number): void;
+  rowImportance(base: Pointer, delta: Pointer, rows: number, c: number, scratch: Pointer): void;
+  blendEach(
+    src: Pointer,
+    stride: number,
+    factors: Pointer,
+    factorStride: number,
+    count: number,
+    dst: Pointer,
+    n: number,
+  ): void;
   randomWords(stream: Pointer, low: number, high: number, dst: Pointer, n: number): void;
   keepRandom(data: Pointer, n: number, words: Pointer, p: number, rescale: boolean): number;
   rankProbabilities(data: Pointer, rows: number, c: number, scratch: Pointer, low: number, high: number): void;
@@ -121,11 +133,13 @@ function compile(): object {
  */
 export class Kernels {
   readonly ops: Exports;
-  #top = 1024; // below: nothing; a null pointer never aliases data
+  #top: Pointer;
   readonly #float8: Record<'F8_E4M3' | 'F8_E5M2', Pointer>;
 
   constructor() {
     this.ops = new WebAssembly.Instance(compile(), {}).exports as Exports;
+    // A null pointer never aliases data.
+    this.#top = Math.max(1024, this.ops.heapBase.value);
     this.#float8 = { F8_E4M3: this.#table('F8_E4M3'), F8_E5M2: this.#table('F8_E5M2') };
   }
 

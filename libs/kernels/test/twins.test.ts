@@ -6,6 +6,7 @@ import * as arithmetic from '../src/twins/arithmetic.js';
 import * as convert from '../src/twins/convert.js';
 import * as elect from '../src/twins/elect.js';
 import * as overlap from '../src/twins/overlap.js';
+import * as rows from '../src/twins/rows.js';
 import * as select from '../src/twins/select.js';
 import * as spread from '../src/twins/spread.js';
 
@@ -406,6 +407,60 @@ describe('kernels over several task vectors are bit-equal to their twins', () =>
         });
       }),
       { numRuns: 200 },
+    );
+  });
+});
+
+describe('kernels over rows', () => {
+  test('rowImportance is equal to its twin within rounding; softmax does not overflow', () => {
+    const scratch = kernels.allocate(16 * 40);
+    const value = fc.float({ min: -200, max: 200, noNaN: true });
+    const models = fc
+      .tuple(fc.integer({ min: 1, max: 40 }), fc.integer({ min: 0, max: 4 }))
+      .chain(([c, count]) =>
+        fc.tuple(fc.constant(c), fc.array(fc.tuple(value, value), { minLength: c * count, maxLength: c * count })),
+      );
+    fc.assert(
+      fc.property(models, ([c, pairs]) => {
+        const n = pairs.length;
+        const base = Float32Array.from(pairs, (pair) => pair[0]);
+        const expected = Float32Array.from(pairs, (pair) => pair[1]);
+        kernels.floats(a, n).set(base);
+        kernels.floats(b, n).set(expected);
+        rows.rowImportance(base, expected, c);
+        ops.rowImportance(a, b, n / c, c, scratch);
+        readFloats(b, n).forEach((x, i) => {
+          expect(Math.abs(x - expected[i]!)).toBeLessThanOrEqual(1e-6 * expected[i]! + 1e-13);
+        });
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  test('blendEach is bit-equal to its twin, 1 to 3 inputs', () => {
+    const entries = fc
+      .integer({ min: 1, max: 3 })
+      .chain((k) =>
+        fc.tuple(fc.constant(k), fc.array(fc.array(word, { minLength: 6, maxLength: 6 }), { maxLength: 80 })),
+      );
+    fc.assert(
+      fc.property(entries, ([k, list]) => {
+        const n = list.length;
+        const column = (i: number) => Uint32Array.from(list, (entry) => entry[i]!);
+        const inputs = Array.from({ length: k }, (_, i) => column(i));
+        const factors = Array.from({ length: k }, (_, i) => column(3 + i));
+        inputs.forEach((x, i) => {
+          put(a + i * 512, x);
+        });
+        factors.forEach((x, i) => {
+          put(b + i * 1024, x);
+        });
+        const expected = new Float32Array(n);
+        rows.blendEach(inputs.map(floats), factors.map(floats), expected);
+        ops.blendEach(a, 512, b, 1024, k, c, n);
+        expect(canonical(readFloats(c, n))).toEqual(canonical(expected));
+      }),
+      { numRuns: 300 },
     );
   });
 });
