@@ -82,6 +82,10 @@ interface Read {
 }
 
 function readAdapter(input: AdapterInput, pointer: string): Read {
+  if (input.checkpoint.kind !== 'adapter') {
+    const detail = `"${input.reference}" is a full model, and only LoRA adapters can be merged into one; give a base to merge models`;
+    throw new AmalgamError('invalid_recipe', detail, { errors: [{ pointer, detail }] });
+  }
   const config = readAdapterConfig(input.checkpoint, input.reference);
   const problems: Problem[] = [];
   const { pairs, whole, copies } = collectFactors(input.checkpoint, config, problems);

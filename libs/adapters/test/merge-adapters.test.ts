@@ -205,6 +205,11 @@ describe('adapters that cannot be merged into one', () => {
   const plan = async (adapters: Opened[], change: Partial<AdapterMergeSettings> = {}) =>
     planAdapterMerge(inputsOf(adapters), settings({ coefficients: adapters.map(() => 1), ...change }));
 
+  it('are full models', async () => {
+    const error = await expectError(async () => plan([await writeBase(BASE)]), 'invalid_recipe', 'is a full model');
+    expect(error.errors[0]?.pointer).toBe('/models/0/model');
+  });
+
   it('are of different bases', async () => {
     const other = await writeAdapter(
       { r: 2 },

@@ -11,6 +11,7 @@ export function modelCard(plan: MergePlan, report: Report, name = 'Merged model'
   const lines = [
     '---',
     'tags: [merge, amalgam]',
+    ...(plan.adapter === null ? [] : ['library_name: peft']),
     '---',
     '',
     `# ${oneLine(name)}`,
@@ -36,7 +37,7 @@ export function modelCard(plan: MergePlan, report: Report, name = 'Merged model'
   if (report.sign_conflicts !== undefined) {
     lines.push(`Entries whose surviving task vectors disagree in sign: ${percent(report.sign_conflicts)}.`);
   }
-  lines.push(...describeTuning(report), ...describeTasks(report.tasks ?? []));
+  lines.push(...describeAdapter(report), ...describeTuning(report), ...describeTasks(report.tasks ?? []));
   lines.push(
     '',
     '`recipe.json` holds the full recipe with the SHA-256 of every input, `report.json` what the merge found tensor by tensor.',
@@ -45,6 +46,15 @@ export function modelCard(plan: MergePlan, report: Report, name = 'Merged model'
     lines.push('`heads/` holds what was not merged, one file for each model that has any.');
   }
   return `${lines.join('\n')}\n`;
+}
+
+function describeAdapter({ adapter }: Report): string[] {
+  if (adapter === undefined) return [];
+  const { kept, modules } = adapter;
+  const ranks = [...new Set(modules.map(({ rank }) => rank))].sort((a, b) => a - b);
+  const lines = ['', `A LoRA adapter of ${modules.length} modules, of rank ${ranks.join(', ')}.`];
+  if (kept !== undefined) lines.push(`It keeps ${percent(kept)} of the squared norm of what it stands for.`);
+  return lines;
 }
 
 function describeTuning({ tuning, coefficients, loss = [] }: Report): string[] {

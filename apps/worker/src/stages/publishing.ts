@@ -98,7 +98,8 @@ async function readBack(
     if (found.get(path) === bytes) continue;
     throw new AmalgamError('storage_error', `${path} was stored with ${bytes} bytes and does not lie there now`);
   }
-  const tensors = plan.merged.length + plan.copied.length;
+  const own = plan.files.filter(({ path }) => !path.startsWith('heads/'));
+  const tensors = own.reduce((sum, file) => sum + file.tensors, 0);
   if (contents.tensors !== tensors) {
     throw new AmalgamError('storage_error', `the stored result has ${contents.tensors} tensors, not ${tensors}`);
   }
