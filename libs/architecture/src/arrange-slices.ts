@@ -79,7 +79,7 @@ export function arrangeSlices(
     }
   }
   warnings.push(...leftOut(slices, first, last));
-  warnings.push(...oddFirstLayers(slices));
+  warnings.push(...oddFirstLayers(slices), ...unevenLayers(donor, stackIndex, slices));
   return { tensors, layers };
 }
 
@@ -274,6 +274,27 @@ function oddFirstLayers(slices: readonly OpenSlice[]): string[] {
     (reference) =>
       `the first layer of ${quote(reference)} is built otherwise than its other layers, and changes its place`,
   );
+}
+
+/** Layers whose weights have other shapes than the donor's where they go: stages of an image model, or heads by layer. */
+function unevenLayers(donor: Input, stackIndex: number, slices: readonly OpenSlice[]): string[] {
+  const stack = donor.architecture.stacks[stackIndex];
+  let layer = 0;
+  for (const { leading, length } of slices) {
+    for (let i = 0; i < length; i++, layer++) {
+      if (leading.input === donor && leading.from + i === layer) continue;
+      for (const rest of layer < (stack?.count ?? 0) ? (stack?.blocks[layer] ?? []) : []) {
+        const there = donor.tensors.get(blockTensor(donor, stackIndex, layer, rest));
+        const here = leading.input.tensors.get(blockTensor(leading.input, leading.stack, leading.from + i, rest));
+        if (there === undefined || here === undefined || String(here.shape) === String(there.shape)) continue;
+        return [
+          `layer ${layer} comes from ${quote(here.name)} of shape [${here.shape.join(', ')}], where ${quote(donor.reference)} has ` +
+            `[${there.shape.join(', ')}]: models whose layers differ in size are seldom cut and still load`,
+        ];
+      }
+    }
+  }
+  return [];
 }
 
 function sameNames(a: ReadonlySet<string>, b: ReadonlySet<string>): boolean {

@@ -180,6 +180,13 @@ function followStack(
       `config.json of ${quote(donor.reference)} does not say how many blocks ${quote(own.prefix)} has; the result has ${layers.length}`,
     );
   }
+  const [count] = own.counts;
+  if (count !== undefined && count.value !== own.count) {
+    const key = [...count.path, count.key].join('.');
+    warn(
+      `config.json of ${quote(donor.reference)} says ${key} ${count.value}, but ${quote(own.prefix)} has ${own.count} blocks`,
+    );
+  }
   return followLayers({ config: donor.config, counts: own.counts, count: own.count }, layers, warn);
 }
 

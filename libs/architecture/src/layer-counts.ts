@@ -14,6 +14,7 @@ const COUNT_KEYS = new Set([
   'num_single_layers',
   'num_transformer_layers',
   'num_blocks',
+  'layers',
   'depth',
 ]);
 /** Most blocks that a config is believed. */

@@ -15,7 +15,7 @@ export interface Module {
 /** A model with a single stack is one module. */
 export const WHOLE = 'default';
 
-const PROJECTOR = /(project|connector|merger|multi_modal|bridge|mlp1$)/;
+const PROJECTOR = /(projector|connector|merger|multi_modal|bridge|aligner|^mlp1$)/;
 /** mergekit's names, and others in use, for modules that it finds by tables. */
 const ALIASES: Readonly<Record<string, Kind | 'projector'>> = {
   text_decoder: 'text',
@@ -60,7 +60,9 @@ export function findModules(
   }));
   const unspoken = all.filter(({ kind }) => kind === null);
   // What a model reads beside images or sounds is text, and often not said.
-  if (unspoken.length === 1 && unspoken[0] !== undefined && all.length > 1) unspoken[0].kind = 'text';
+  if (unspoken.length === 1 && unspoken[0] !== undefined && !all.some(({ kind }) => kind === 'text')) {
+    unspoken[0].kind = 'text';
+  }
 
   const index = new Map(all.map(({ name }, i) => [name, i]));
   const textModule = headModule(all, stacks);

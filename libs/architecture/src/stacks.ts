@@ -99,7 +99,10 @@ function shareCounts(stacks: Stack[]): Stack[] {
   const isEncoders = (count: LayerCount, stack: Stack) =>
     stack.words.side === 'decoder' &&
     count.words.side === null &&
-    stacks.some((other) => other.words.side !== 'decoder' && other.counts.includes(count));
+    stacks.some(
+      ({ words, counts }) =>
+        words.side !== 'decoder' && counts.includes(count) && String(counts[0]?.path) === String(count.path),
+    );
   return stacks.map((stack) => {
     const [own] = stack.counts;
     if (own !== undefined && isEncoders(own, stack)) {

@@ -9,45 +9,50 @@ export interface VocabularyTensor {
 }
 
 const EMBEDDING =
-  /(^|[._])(embed_tokens|wte|word_embeddings?|tok_embeddings|token_embedding|embed_in|shared|embedding?s?|emb)\.weight$/;
+  /(^|[._])(embed_tokens(_per_layer)?|tokens_embed|wte|word_embeddings?|tok_embeddings|token_embedding|embed_in|shared|embeddings?|emb)\.weight$/;
 const HEAD =
   /(^|\.)(lm_head|embed_out|proj_out|output|output_layer|head|predictions\.decoder|mlm_head\.decoder|decoder)\.weight$/;
-/** What embeds something else than tokens, whatever its number of rows. */
-const OTHER_EMBEDDING = /(position|pos_emb|wpe|token_type|segment|relative|rotary|patch|class_emb|time)/i;
 const HEAD_BIAS =
   /(^|\.)(lm_head|embed_out|proj_out|output_layer|predictions|predictions\.decoder|mlm_head\.decoder|decoder)\.bias$/;
+/** What embeds something else than tokens, whatever its number of rows. */
+const OTHER_EMBEDDING =
+  /(position|pos_emb|wpe|token_type|segment|relative|rotary|patch|class_emb|time|entity|vision|visual|image|audio|mel_)/i;
+/** Rows that an embedding is padded to, for the hardware or for tokens to come, over those that config.json says. */
+const MOST_PADDING = 2;
 
 /**
  * Tensors outside of the stacks whose first dimension is the vocabulary: by config.json's vocab_size (anywhere in it) and their
  * names; where the config says nothing, a token embedding by its name, and what has as many rows and the name of a head.
  */
 export function findVocabulary(tensors: Iterable<CheckpointTensor>, config: JsonObject | null): VocabularyTensor[] {
-  const outside = [...tensors];
+  const outside = [...tensors].filter(({ name }) => !OTHER_EMBEDDING.test(name));
   const sizes = vocabularySizes(config);
-  const hidden = new Set(numbersAt(config, /^(hidden_size|d_model|n_embd|dim|projection_dim|intermediate_size)$/));
-  const embeddings = outside.filter(
-    ({ name, shape }) => shape.length === 2 && EMBEDDING.test(name) && !OTHER_EMBEDDING.test(name),
-  );
-  // Padded for the hardware, an embedding has more rows than config.json says tokens.
+  const isVocabulary = (rows: number) =>
+    sizes.length === 0 || sizes.some((size) => rows >= size && rows <= MOST_PADDING * size);
+  const isEmbedding = ({ name, shape }: CheckpointTensor) =>
+    shape.length === 2 && EMBEDDING.test(name) && isVocabulary(shape[0] ?? 0);
+  const embeddings = outside.filter(isEmbedding);
   const rowsOf = new Set([...sizes, ...embeddings.map(({ shape }) => shape[0] ?? 0)]);
   const found: VocabularyTensor[] = [];
-  for (const { name, shape } of outside) {
+  for (const tensor of outside) {
+    const { name, shape } = tensor;
     const [rows = 0, ...others] = shape;
-    if (!rowsOf.has(rows) || others.length > 1 || OTHER_EMBEDDING.test(name)) continue;
-    if (others.length === 0) {
-      if (HEAD_BIAS.test(name)) found.push({ name, role: 'head_bias', rows });
-    } else if (EMBEDDING.test(name)) {
+    if (!rowsOf.has(rows)) continue;
+    if (isEmbedding(tensor)) {
       found.push({ name, role: 'embedding', rows });
-    } else if (HEAD.test(name) || (sizes.has(rows) && !hidden.has(rows) && rows > 2 * (others[0] ?? 0))) {
-      // A matrix of that height with a name of its own: nothing that comes before layers but an embedding, so a head.
-      found.push({ name, role: 'head', rows });
+    } else if (others.length === 0) {
+      if (HEAD_BIAS.test(name)) found.push({ name, role: 'head_bias', rows });
+    } else if (others.length === 1 && (HEAD.test(name) || (sizes.includes(rows) && rows > 2 * (others[0] ?? 0)))) {
+      // A matrix of that height with a name of its own is an embedding by its name, or where there is no other.
+      const isTable = !HEAD.test(name) && (/embed/i.test(name) || embeddings.length === 0);
+      found.push({ name, role: isTable ? 'embedding' : 'head', rows });
     }
   }
   return found;
 }
 
-function vocabularySizes(config: JsonObject | null): Set<number> {
-  return new Set(numbersAt(config, /^(vocab_size|padded_vocab_size|n_vocab)$/).filter((size) => size > 1));
+function vocabularySizes(config: JsonObject | null): number[] {
+  return numbersAt(config, /^(vocab_size|padded_vocab_size|n_vocab)$/).filter((size) => size > 1);
 }
 
 /** Integers under keys that match, anywhere in the config's objects. */

@@ -15,6 +15,7 @@ const KINDS: Readonly<Record<string, Kind>> = {
   image: 'vision',
   img: 'vision',
   vit: 'vision',
+  video: 'vision',
   audio: 'audio',
   speech: 'audio',
 };
@@ -55,8 +56,10 @@ export function affinity(stack: Words, entry: Words): number | null {
     else return null;
   }
   if (entry.side !== null) {
-    if (stack.side !== entry.side) return null;
-    score += 4;
+    if (stack.side === entry.side) score += 4;
+    // A tower that hears has encoder_layers, and may have no encoder in its names.
+    else if (stack.side === null && entry.side === 'encoder' && entry.kind !== null) score += 1;
+    else return null;
   }
   for (const word of entry.others) if (stack.others.has(word)) score += 3;
   return score;

@@ -81,6 +81,24 @@ describe('stacks of', () => {
     ]);
   });
 
+  it('a decoder behind an encoder of another part has a count of its own', async () => {
+    const shapes = { ...alike('qformer.encoder.layer', 3), ...alike('language_model.decoder.layers', 3) };
+    const config = { qformer_config: { num_hidden_layers: 3 }, text_config: { num_hidden_layers: 3 } };
+    expect(countsOf(await describedAs(shapes, config))).toEqual([
+      ['text_config.num_hidden_layers'],
+      ['qformer_config.num_hidden_layers'],
+    ]);
+  });
+
+  it('a tower that hears has encoder layers without saying encoder', async () => {
+    const shapes = { ...alike('audio_tower.layers', 3), ...alike('model.layers', 4) };
+    const config = { audio_config: { encoder_layers: 3 }, num_hidden_layers: 4 };
+    expect(countsOf(await describedAs(shapes, config))).toEqual([
+      ['audio_config.encoder_layers'],
+      ['num_hidden_layers'],
+    ]);
+  });
+
   it('models without a config are found by their blocks alone', async () => {
     const shapes = {
       ...alike('transformer_blocks', 3),

@@ -121,6 +121,40 @@ describe('slices', () => {
   });
 });
 
+describe('slices warn', () => {
+  it('of layers that are built for another place', async () => {
+    const model = make('llama');
+    delete model.shapes['model.layers.0.input_layernorm.weight'];
+    const result = await arranged({ slices: [slice(['a', 1, 3])] }, { a: model });
+    expect(result.warnings).toEqual([expect.stringContaining('the first layer of "a" is built otherwise')]);
+    expect((await arranged({ slices: [slice(['a', 0, 3])] }, { a: model })).warnings).toEqual([]);
+  });
+
+  it('of layers of another size than the place that they go to', async () => {
+    const model = make('llama');
+    for (const name of ['gate_proj', 'up_proj']) model.shapes[`model.layers.2.mlp.${name}.weight`] = [48, 16];
+    const result = await arranged({ slices: [slice(['a', 1, 3])] }, { a: model });
+    expect(result.warnings).toEqual([
+      expect.stringContaining('layer 1 comes from "model.layers.2.mlp.gate_proj.weight" of shape [48, 16]'),
+    ]);
+  });
+
+  it('of a config that counts otherwise', async () => {
+    const model = make('llama');
+    const config = { ...model.config, num_hidden_layers: 3 };
+    const result = await arranged({ slices: [slice(['a', 0, 2])] }, { a: { ...model, config } });
+    expect(result.warnings).toEqual(['config.json of "a" says num_hidden_layers 3, but "model.layers" has 4 blocks']);
+    expect(result.config).toEqual({ num_hidden_layers: 2 });
+  });
+
+  it('of tensors that only another source has', async () => {
+    const more = make('llama');
+    more.shapes['score.weight'] = [2, 16];
+    const result = await arranged({ slices: [slice(['a', 0, 2], ['b', 0, 2])] }, { a: make('llama'), b: more });
+    expect(result.warnings).toEqual(['"b" has tensors that the result has not: "score.weight"']);
+  });
+});
+
 describe('slices are refused', () => {
   const a = make('llama');
 
