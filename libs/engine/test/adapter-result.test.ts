@@ -74,7 +74,7 @@ describe('merge_lora', () => {
     expect(result.report.adapter!.kept).toBeCloseTo(module!.kept!, 12);
     expect(others.map(({ path }) => path)).toEqual(['adapter_config.json', 'recipe.json', 'report.json', 'README.md']);
     expect(readFileSync(join(outDir, 'README.md'), 'utf8')).toMatch(
-      /library_name: peft[^]*adapter of 1 modules, of rank 2/,
+      /library_name: peft[\s\S]*adapter of 1 modules, of rank 2/,
     );
   });
 
