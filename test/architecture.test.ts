@@ -37,6 +37,7 @@ function libraries(): string[] {
   return [
     'contracts',
     'tensors',
+    'tokenizers',
     'adapters',
     'kernels',
     'onnx',
