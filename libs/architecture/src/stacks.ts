@@ -90,7 +90,8 @@ function fit({ words }: Candidate, counts: readonly LayerCount[], value: number 
     .map(({ count }) => count);
 }
 
-/** T5 and its kin leave the decoder's count out where it is the encoder's; there it is under this key when they differ. */
+/** T5 and its kin leave the decoder's count out where it is the encoder's; there it is under the second key when they differ. */
+const ENCODER_COUNT = 'num_layers';
 const DECODER_COUNT = 'num_decoder_layers';
 
 /** Every stack keeps its own count and its copies, but none that is another's own; a count without a side is the encoder's. */
@@ -105,7 +106,7 @@ function shareCounts(stacks: Stack[]): Stack[] {
     );
   return stacks.map((stack) => {
     const [own] = stack.counts;
-    if (own !== undefined && isEncoders(own, stack)) {
+    if (own?.key === ENCODER_COUNT && isEncoders(own, stack)) {
       const words = readWords([...own.path, DECODER_COUNT].join('.'));
       return { ...stack, counts: [{ ...own, key: DECODER_COUNT, words, implied: true }] };
     }
