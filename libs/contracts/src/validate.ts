@@ -3,6 +3,7 @@ import addFormatsModule from 'ajv-formats';
 import { closest, distance } from 'fastest-levenshtein';
 import type { Static, TSchema } from 'typebox';
 import type { FieldError } from './errors.js';
+import { narrowErrors } from './narrow-errors.js';
 
 const addFormats = addFormatsModule as unknown as (ajv: Ajv) => void;
 
@@ -33,13 +34,16 @@ export function validate<S extends TSchema>(schema: S, value: unknown, at = ''):
   return { ok: false, errors: describeErrors(check.errors ?? [], at) };
 }
 
+/** Keywords that say what a value is at all. */
+const TYPES = new Set(['type', 'anyOf']);
+
 /** Turns Ajv's errors (made with `verbose`) into ours: pointer and a sentence that names the rule. */
 export function describeErrors(errors: readonly ErrorObject[], at = ''): FieldError[] {
   const described: FieldError[] = [];
   const seen = new Set<string>();
-  for (const error of errors) {
+  for (const error of narrowErrors(errors)) {
     // NaN breaks every bound too; one sentence says it.
-    if (typeof error.data === 'number' && !Number.isFinite(error.data) && error.keyword !== 'type') continue;
+    if (typeof error.data === 'number' && !Number.isFinite(error.data) && !TYPES.has(error.keyword)) continue;
     const field = describe(error, at);
     const key = `${field.pointer}\n${field.detail}`;
     if (!seen.has(key)) {
@@ -71,8 +75,12 @@ function describe(error: ErrorObject, at: string): FieldError {
       return { pointer, detail: `must be one of ${allowed.join(', ')}${hint}` };
     }
     case 'type':
+    case 'anyOf':
       if (typeof error.data === 'number' && !Number.isFinite(error.data)) {
         return { pointer, detail: `must be a finite number, not ${error.data}` };
+      }
+      if (error.keyword === 'anyOf') {
+        return { pointer, detail: `must be ${listKinds(error.schema)}, not ${typeName(error.data)}` };
       }
       return { pointer, detail: `must be ${listTypes(error.params['type'])}, not ${typeName(error.data)}` };
     case 'minimum':
@@ -80,6 +88,8 @@ function describe(error: ErrorObject, at: string): FieldError {
     case 'exclusiveMinimum':
     case 'exclusiveMaximum':
       return { pointer, detail: `${error.message ?? 'is out of range'}, not ${String(error.data)}` };
+    case 'const':
+      return { pointer, detail: `must be ${JSON.stringify(error.params['allowedValue'])}` };
     case 'pattern':
       return { pointer, detail: `must match ${String(error.params['pattern'])}` };
     default:
@@ -90,11 +100,17 @@ function describe(error: ErrorObject, at: string): FieldError {
 /** `; did you mean "x"?`, or the list of what there is, when nothing is near. */
 export function suggest(name: string, known: readonly string[]): string {
   if (known.length === 0) return '';
-  const nearest = closest(name.toLowerCase(), [...known]);
+  // Letters that have changed places are the likelier mistake among equally near ones.
+  const swapped = known.find((other) => letters(other) === letters(name));
+  const nearest = swapped ?? closest(name.toLowerCase(), [...known]);
   if (distance(name.toLowerCase(), nearest.toLowerCase()) <= Math.max(2, Math.floor(name.length / 3))) {
     return `; did you mean "${nearest}"?`;
   }
   return known.length <= 24 ? `; known: ${known.join(', ')}` : '';
+}
+
+function letters(name: string): string {
+  return [...name.toLowerCase()].sort().join('');
 }
 
 export function escapePointer(key: string): string {
@@ -104,6 +120,15 @@ export function escapePointer(key: string): string {
 function typeName(value: unknown): string {
   if (value === null) return 'null';
   return Array.isArray(value) ? 'array' : typeof value;
+}
+
+/** What a value may be, of schemas side by side. */
+function listKinds(schemas: unknown): string {
+  const kinds = (schemas as { const?: unknown; type?: unknown; enum?: unknown[] }[]).map((schema) => {
+    if ('const' in schema) return JSON.stringify(schema.const);
+    return schema.enum === undefined ? listTypes(schema.type) : schema.enum.map((value) => String(value)).join(', ');
+  });
+  return [...new Set(kinds)].join(' or ');
 }
 
 function listTypes(type: unknown): string {

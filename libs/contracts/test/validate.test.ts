@@ -30,6 +30,48 @@ describe('validate', () => {
     expect(problems(Type.Integer({ minimum: 0 }), value)).toHaveLength(1);
   });
 
+  describe('of a value that may be one of several things', () => {
+    const token = (source: unknown) => ({
+      method: 'linear',
+      models: [{ model: 'a' }],
+      tokenizer: { source: 'union', tokens: { x: { source } } },
+    });
+    const at = '/tokenizer/tokens/x/source';
+
+    test.each([
+      ['none of them: their kinds', 5, at, 'must be string or object, not number'],
+      ['the one of its type: that one’s rule', '', at, 'must NOT have fewer than 1 characters'],
+      [
+        'one that a field marks: that one’s rule',
+        { kind: 'model_token', modl: 'a' },
+        `${at}/modl`,
+        'did you mean "model"?',
+      ],
+      [
+        'none that the field marks: the marks',
+        { kind: 'model_tokn' },
+        `${at}/kind`,
+        'must be one of model_token, zero',
+      ],
+    ])('%s', (_, source, pointer, detail) => {
+      const found = problems(Recipe, token(source));
+      expect(found).toContainEqual({ pointer, detail: expect.stringContaining(detail) as string });
+      expect(found.filter((error) => error.detail.includes('anyOf'))).toEqual([]);
+    });
+
+    test('text or number', () => {
+      const lines = (alpha: unknown) =>
+        problems(Recipe, { method: 'x', models: [{ model: 'a' }], modifiers: [{ name: 'lines', alpha, beta: 1 }] });
+      expect(lines('auto')).toEqual([]);
+      expect(lines('some')).toEqual([
+        { pointer: '/modifiers/0/alpha', detail: 'must be number or "auto", not string' },
+      ]);
+      expect(lines(Number.NaN)).toEqual([
+        { pointer: '/modifiers/0/alpha', detail: 'must be a finite number, not NaN' },
+      ]);
+    });
+  });
+
   test('nothing is coerced, defaulted or dropped', () => {
     const value = { method: 'ties', models: [{ model: 'a' }], shard_bytes: '5000' };
     expect(problems(Recipe, value)).toEqual([{ pointer: '/shard_bytes', detail: 'must be integer, not string' }]);
