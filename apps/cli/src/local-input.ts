@@ -1,7 +1,7 @@
 import { readdir, realpath, stat } from 'node:fs/promises';
 import { basename, extname, join, resolve } from 'node:path';
 import { AmalgamError, quoteList, type Recipe, type RecipeTask } from '@amalgam/contracts';
-import { type MergePlan, type ModelInput, shortName } from '@amalgam/engine';
+import { listInputs, type MergePlan, type ModelInput, shortName } from '@amalgam/engine';
 import { describeGraph, type GraphDescription, type ModelProto, readOutline } from '@amalgam/onnx';
 import {
   type DatasetDescription,
@@ -77,14 +77,18 @@ export async function openLocalDataset(path: string, reference = path): Promise<
 }
 
 /**
- * What a recipe from a file names, whose references are paths. Checkpoints in the engine's order: base first. A path that
+ * What a recipe from a file names, whose references are paths. `all`: checkpoints in the engine's order. A path that
  * comes several times is opened once.
  */
 export async function openRecipeInputs(recipe: Recipe, folder: string) {
   const open = (reference: string, name?: string) => openLocal(resolve(folder, reference), reference, name);
   const base = recipe.base === undefined ? null : await open(recipe.base);
   const models: LocalInput[] = [];
-  for (const { model, name } of recipe.models) models.push(await open(model, name));
+  const adapters: (LocalInput | null)[] = [];
+  for (const { model, adapter, name } of recipe.models) {
+    models.push(await open(model, name));
+    adapters.push(adapter === undefined ? null : await open(adapter));
+  }
 
   const graphs = once(async (reference) => {
     const { model: _, ...graph } = await openLocalGraph(resolve(folder, reference), reference);
@@ -100,7 +104,8 @@ export async function openRecipeInputs(recipe: Recipe, folder: string) {
       evaluation: task.evaluation === undefined ? null : await datasets(task.evaluation),
     });
   }
-  return { base, models, all: base === null ? models : [base, ...models], tasks };
+  const all = listInputs<LocalInput>({ base, models, adapters });
+  return { base, models, adapters, all, tasks };
 }
 
 /** Whether every task fits its graph and data, from headers alone; adds to the plan's warnings. @throws AmalgamError as `checkTaskData` */

@@ -1,3 +1,4 @@
+import type { Recipe } from '@amalgam/contracts';
 import { type MergePlan, planMerge } from '@amalgam/engine';
 import { movePointers } from '@amalgam/mergekit';
 import { checkLocalTasks, openRecipeInputs } from './local-input.js';
@@ -18,17 +19,27 @@ export interface LocalPlan {
  *
  * @throws AmalgamError as `readRecipeFile`, `openRecipeInputs`, `planMerge` and `checkLocalTasks` say
  */
-export async function planLocally(path: string, { threads, memory }: PlanLimits): Promise<LocalPlan> {
+export async function planLocally(path: string, limits: PlanLimits): Promise<LocalPlan> {
   const { recipe, warnings, pointerOf, folder } = await readRecipeFile(path);
   try {
-    const inputs = await openRecipeInputs(recipe, folder);
-    const plan = planMerge(recipe, inputs, {
-      ...(threads === undefined ? {} : { threads }),
-      ...(memory === undefined ? {} : { memoryBytes: memory }),
-    });
-    checkLocalTasks(inputs.tasks, plan);
+    const { inputs, plan } = await planRecipe(recipe, folder, limits);
     return { inputs, plan: { ...plan, warnings: [...warnings, ...plan.warnings] } };
   } catch (error) {
     throw movePointers(error, pointerOf);
   }
+}
+
+/**
+ * The same of a recipe; `folder` is what its relative paths start from.
+ *
+ * @throws AmalgamError as `openRecipeInputs`, `planMerge` and `checkLocalTasks` say
+ */
+export async function planRecipe(recipe: Recipe, folder: string, { threads, memory }: PlanLimits): Promise<LocalPlan> {
+  const inputs = await openRecipeInputs(recipe, folder);
+  const plan = planMerge(recipe, inputs, {
+    ...(threads === undefined ? {} : { threads }),
+    ...(memory === undefined ? {} : { memoryBytes: memory }),
+  });
+  checkLocalTasks(inputs.tasks, plan);
+  return { inputs, plan };
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { isAmalgamError } from '@amalgam/contracts';
 import { Command, CommanderError } from 'commander';
+import { extractLoraCommand } from './commands/extract-lora.js';
 import { inspectCommand } from './commands/inspect.js';
 import { mergeCommand } from './commands/merge.js';
 import { methodsCommand } from './commands/methods.js';
@@ -16,6 +17,7 @@ const program = new Command('amalgam')
 program.addCommand(serveCommand());
 program.addCommand(mergeCommand());
 program.addCommand(planCommand());
+program.addCommand(extractLoraCommand());
 program.addCommand(inspectCommand());
 program.addCommand(methodsCommand());
 for (const command of program.commands) command.exitOverride();

@@ -1,4 +1,4 @@
-import type { Coefficients, Score, TaskReport } from '@amalgam/contracts';
+import type { Coefficients, Report, Score, TaskReport } from '@amalgam/contracts';
 import { summarizeCoefficients } from '@amalgam/engine';
 import { showTable } from './show.js';
 
@@ -38,6 +38,28 @@ export function showCoefficients(coefficients: Coefficients): string {
     ...[mean, min, max].map((value) => value.toFixed(4)),
   ]);
   return showTable(['coefficients', 'mean', 'least', 'largest'], rows);
+}
+
+/** Most modules that are shown; the report has all. */
+const MOST_MODULES = 10;
+
+/** What an adapter's products keep of what they stand for, beginning with those that lose most. */
+export function showAdapter({ kept, modules }: NonNullable<Report['adapter']>): string {
+  if (kept === undefined) return `${modules.length} modules`;
+  const losses = [...modules].sort((a, b) => (a.kept ?? 1) - (b.kept ?? 1)).slice(0, MOST_MODULES);
+  const rows = losses.map((module) => [
+    module.name,
+    `${module.rank}`,
+    module.norm?.toPrecision(4) ?? '–',
+    module.kept === undefined ? '–' : percent(module.kept),
+  ]);
+  const hidden = modules.length - losses.length;
+  const more = hidden > 0 ? `\n${hidden} more modules lose less: report.json` : '';
+  return `${showTable(['module', 'rank', 'norm', 'kept'], rows)}${more}\nof all squared norms ${percent(kept)} are kept`;
+}
+
+function percent(share: number): string {
+  return `${(100 * share).toFixed(2)} %`;
 }
 
 function showScore(measure: Measure, value: number | null): string {
