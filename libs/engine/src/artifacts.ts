@@ -2,10 +2,11 @@ import { createHash } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { ADAPTER_CONFIG_FILE } from '@amalgam/adapters';
-import { AmalgamError, type Dtype, fromPlain, isNoSpace, type Recipe, type Report, toPlain } from '@amalgam/contracts';
+import { fromPlain, isNoSpace, type Recipe, type Report, toPlain } from '@amalgam/contracts';
 import type { ReadableFolder } from '@amalgam/tensors';
 import type { ExecuteResult } from './execute.js';
 import { modelCard } from './model-card.js';
+import { resultConfig } from './result-config.js';
 import type { MergePlan, WrittenFile } from './types.js';
 
 /** Side files of a model that its result needs to load; whatever else lies beside the weights is not ours to spread. */
@@ -69,7 +70,7 @@ export async function writeArtifacts(
     written.push({ path, bytes: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') });
   };
 
-  const shards = plan.files.filter((file) => !file.path.startsWith('heads/'));
+  const shards = plan.files.filter((file) => !/^(heads|masks)\//.test(file.path));
   if (shards.length > 1) await put('model.safetensors.index.json', json(shardIndex(plan)));
   if (plan.adapter !== null) await put(ADAPTER_CONFIG_FILE, json(plan.adapter.config));
   else await copySideFiles(plan, options.donor, put);
@@ -100,41 +101,12 @@ async function copySideFiles(
     const source = donor.source(path);
     try {
       const content = await source.read(0, bytes);
-      if (path === 'config.json') await put(path, json(trueConfig(content, plan, `${reference}/${path}`)));
+      if (path === 'config.json') await put(path, resultConfig(content, plan, `${reference}/${path}`));
       else await put(path, content);
     } finally {
       await source.close?.();
     }
   }
-}
-
-const TORCH_DTYPES: Partial<Record<Dtype, string>> = {
-  F64: 'float64',
-  F32: 'float32',
-  F16: 'float16',
-  BF16: 'bfloat16',
-};
-
-/** The donor's config with the dtype that the result has; both of its spellings, where they are there. */
-function trueConfig(content: Uint8Array, plan: MergePlan, name: string): Record<string, unknown> {
-  let config: unknown;
-  try {
-    config = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(content));
-  } catch (cause) {
-    throw new AmalgamError('invalid_checkpoint', `${name} is not valid JSON`, { cause });
-  }
-  if (config === null || typeof config !== 'object' || Array.isArray(config)) {
-    throw new AmalgamError('invalid_checkpoint', `${name} is not a JSON object`);
-  }
-  const result = { ...config } as Record<string, unknown>;
-  const elements = new Map<Dtype, number>();
-  for (const tensor of plan.merged) elements.set(tensor.dtype, (elements.get(tensor.dtype) ?? 0) + tensor.elements);
-  const [commonest] = [...elements].sort((a, b) => b[1] - a[1]);
-  const dtype = commonest === undefined ? undefined : TORCH_DTYPES[commonest[0]];
-  if (dtype !== undefined) {
-    for (const key of ['torch_dtype', 'dtype']) if (typeof result[key] === 'string') result[key] = dtype;
-  }
-  return result;
 }
 
 function json(value: unknown): string {
