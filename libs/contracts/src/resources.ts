@@ -3,7 +3,7 @@ import { AssetFile, Metadata, Name } from './assets.js';
 import { ERROR_CODES } from './errors.js';
 import { EVENT_TYPES } from './events.js';
 import { ID_PATTERNS } from './ids.js';
-import { Recipe } from './recipe.js';
+import { Modifier, Recipe } from './recipe.js';
 import { ATTEMPT_STATES, DELIVERY_STATES, MERGE_STAGES, MERGE_STATES } from './states.js';
 
 const closed = { additionalProperties: false } as const;
@@ -187,6 +187,16 @@ export type Plan = Static<typeof Plan>;
 export const TensorReport = Type.Object({
   name: Type.String(),
   elements: Type.Integer(),
+  models: Type.Optional(
+    Type.Array(Type.Integer(), {
+      description:
+        'Where not all models are merged in their order: which ones, by index; lists of this tensor follow it',
+    }),
+  ),
+  parameters: Type.Optional(
+    Type.Record(Type.String(), Type.Unknown(), { description: 'Where they differ from tensor to tensor' }),
+  ),
+  model_parameters: Type.Optional(Type.Array(Type.Record(Type.String(), Type.Unknown()))),
   norms: Type.Array(Type.Number(), { description: 'L2 norm of each model’s task vector (float64 sums)' }),
   trimmed: Type.Optional(Type.Array(Type.Number(), { description: 'Share of each task vector’s entries set to zero' })),
   sign_conflicts: Type.Optional(
@@ -261,7 +271,7 @@ export const Report = Type.Object(
     method: Type.String(),
     inputs: Type.Array(
       Type.Object({
-        role: Type.Enum(['base', 'model']),
+        role: Type.Enum(['base', 'model', 'adapter']),
         name: Type.String(),
         files: Type.Array(AssetFile),
         parameters: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
@@ -270,9 +280,17 @@ export const Report = Type.Object(
           Type.Number({ description: 'Smallest magnitude that survives the trim, for a whole-model trim' }),
         ),
         trimmed: Type.Optional(Type.Number()),
+        rescaler: Type.Optional(
+          Type.Number({
+            description: 'Factor of the masked result that rebuilds the model’s task, for methods with masks',
+          }),
+        ),
       }),
     ),
     parameters: Type.Record(Type.String(), Type.Unknown()),
+    modifiers: Type.Optional(
+      Type.Array(Modifier, { description: 'As the recipe has them, with `auto` replaced by what it came to' }),
+    ),
     seconds: Type.Record(Type.String(), Type.Number(), { description: 'By stage' }),
     bytes_read: Bytes,
     bytes_written: Bytes,
