@@ -17,7 +17,7 @@ export const ASSET_STATES = ['pending', 'ready', 'deleted'] as const;
 export type AssetState = (typeof ASSET_STATES)[number];
 
 /** What an asset is to a merge. */
-export const INPUT_ROLES = ['base', 'model', 'graph', 'data', 'evaluation'] as const;
+export const INPUT_ROLES = ['base', 'model', 'graph', 'data', 'evaluation', 'adapter'] as const;
 export type InputRole = (typeof INPUT_ROLES)[number];
 
 export const DELIVERY_STATES = ['pending', 'succeeded', 'failed'] as const;

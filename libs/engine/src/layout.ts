@@ -1,6 +1,6 @@
 import { DEFAULT_SHARD_BYTES, dtypeBytes } from '@amalgam/contracts';
 import { encodeHeader } from '@amalgam/tensors';
-import type { CopiedTensor, MergedTensor, OutputFile, PlannedTensor } from './types.js';
+import type { CopiedTensor, MaskFile, MergedTensor, OutputFile, PlannedTensor } from './types.js';
 
 /** A tensor of the result before it has a place in a file. */
 export type Placeable = Omit<PlannedTensor, 'file' | 'begin'>;
@@ -9,6 +9,7 @@ export interface Layout {
   merged: MergedTensor[];
   copied: CopiedTensor[];
   heads: CopiedTensor[];
+  masks: MaskFile[];
   files: OutputFile[];
 }
 
@@ -27,6 +28,7 @@ export function layOut(
   copied: Unplaced<CopiedTensor>[],
   heads: { path: string; tensors: Unplaced<CopiedTensor>[] }[],
   shardBytes: number = DEFAULT_SHARD_BYTES,
+  masks: { path: string; model: number; number: string }[] = [],
 ): Layout {
   const files: OutputFile[] = [];
   const placed = new Map<Placeable, { file: number; begin: number }>();
@@ -45,27 +47,45 @@ export function layOut(
     addFile(shards.length === 1 ? 'model.safetensors' : shardName(i + 1, shards.length), shard);
   });
   for (const { path, tensors } of heads) addFile(path, tensors);
+  const ordered = [...merged].sort(byName);
+  const maskFiles = masks.map(({ path, model, number: name }): MaskFile => {
+    const number: Placeable = { name, dtype: 'F32', shape: [1], elements: 1, bytes: 4 };
+    const bits = ordered.map(({ name, elements }): Placeable => {
+      const bytes = maskBytes(elements);
+      return { name, dtype: 'U8', shape: [bytes], elements: bytes, bytes };
+    });
+    addFile(path, [number, ...bits]);
+    const { file, begin } = placed.get(number)!;
+    return { file, model, number: begin, begins: bits.map((tensor) => placed.get(tensor)!.begin) };
+  });
 
   const withPlace = <T extends PlannedTensor>(tensor: Unplaced<T>) => ({ ...tensor, ...placed.get(tensor)! }) as T;
   return {
-    merged: [...merged].sort(byName).map((tensor) => withPlace<MergedTensor>(tensor)),
+    merged: ordered.map((tensor) => withPlace<MergedTensor>(tensor)),
     copied: copied.map((tensor) => withPlace<CopiedTensor>(tensor)),
     heads: heads.flatMap((head) => head.tensors.map((tensor) => withPlace<CopiedTensor>(tensor))),
+    masks: maskFiles,
     files,
   };
 }
 
-/** heads/<name>.safetensors for each model that keeps tensors, told apart also where a file system ignores case. */
+/** heads/<name>.safetensors for each model that keeps tensors. */
 export function placeHeads<T extends { name: string; tensors: unknown[] }>(heads: T[]): (T & { path: string })[] {
+  return withPaths(
+    'heads',
+    heads.filter(({ tensors }) => tensors.length > 0),
+  );
+}
+
+/** <folder>/<name>.safetensors, told apart also where a file system ignores case. */
+export function withPaths<T extends { name: string }>(folder: string, items: T[]): (T & { path: string })[] {
   const taken = new Set<string>();
-  return heads
-    .filter(({ tensors }) => tensors.length > 0)
-    .map((head) => {
-      let name = head.name;
-      for (let n = 2; taken.has(name.toLowerCase()); n++) name = `${head.name}-${n}`;
-      taken.add(name.toLowerCase());
-      return { ...head, path: `heads/${name}.safetensors` };
-    });
+  return items.map((item) => {
+    let name = item.name;
+    for (let n = 2; taken.has(name.toLowerCase()); n++) name = `${item.name}-${n}`;
+    taken.add(name.toLowerCase());
+    return { ...item, path: `${folder}/${name}.safetensors` };
+  });
 }
 
 function toShards(tensors: Placeable[], shardBytes: number): Placeable[][] {
@@ -93,4 +113,9 @@ function pad(number: number): string {
 /** By code unit, as everywhere: no locale changes the order. */
 function byName(a: { name: string }, b: { name: string }): number {
   return a.name < b.name ? -1 : a.name > b.name ? 1 : 0;
+}
+
+/** Bytes of a mask: eight entries each. */
+export function maskBytes(elements: number): number {
+  return Math.ceil(elements / 8);
 }

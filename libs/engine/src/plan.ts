@@ -1,3 +1,4 @@
+import { arrange } from '@amalgam/architecture';
 import { OUT_DTYPES, type Recipe } from '@amalgam/contracts';
 import {
   isByRow,
@@ -9,16 +10,18 @@ import {
 } from '@amalgam/methods';
 import { compileGlobs } from '@amalgam/tensors';
 import { planAdapterResult } from './adapter-result.js';
-import { arrangeByName } from './arrangement.js';
-import { refuseAdapters, refuseDuplicates } from './check-inputs.js';
+import { listInputs, type MergeInputs, refuseDuplicates, viewInputs } from './check-inputs.js';
 import { layOut } from './layout.js';
+import { placeMasks } from './masks.js';
 import { planMemory } from './memory.js';
+import { checkModifiers, measuresLengths } from './modifiers.js';
 import { selectTensors } from './select.js';
 import { settleTensors } from './settle.js';
 import { readBytes } from './source.js';
-import type { MergedTensor, MergePlan, ModelInput, PlanOptions, TuningPlan } from './types.js';
+import { checkSurveys } from './surveys.js';
+import type { MergedTensor, MergePlan, PlanOptions, TuningPlan } from './types.js';
+import { refuseGradients, tellUnmatched } from './varying.js';
 import { layOutVectors } from './vector-layout.js';
-import { viewStored } from './views.js';
 
 /**
  * Checks a merge completely from headers and lays out its result: no weight is read. Which tensors are merged: `selectTensors`.
@@ -26,54 +29,60 @@ import { viewStored } from './views.js';
  * @throws AmalgamError `invalid_recipe`, `unknown_method`, `duplicate_model`, `tensor_missing`, `shape_mismatch`,
  * `dtype_unsupported` or `memory_limit`, with every problem found.
  */
-export function planMerge(
-  recipe: Recipe,
-  inputs: { base: ModelInput | null; models: ModelInput[] },
-  options: PlanOptions = {},
-): MergePlan {
+export function planMerge(recipe: Recipe, inputs: MergeInputs, options: PlanOptions = {}): MergePlan {
   const resolved = resolveRecipe(recipe);
   const { method } = resolved;
-  const all = inputs.base === null ? inputs.models : [inputs.base, ...inputs.models];
-  refuseDuplicates(inputs.base, inputs.models);
+  const hasBase = inputs.base !== null;
+  refuseDuplicates(inputs, isOverVectors(method, hasBase));
   const adapter = method.adapter?.(resolved.settings);
   if (adapter !== undefined) return planAdapterResult(resolved, adapter, inputs, options);
-  refuseAdapters(all);
 
-  const firstModel = inputs.base === null ? 0 : 1;
-  const base = inputs.base === null ? null : viewStored(inputs.base, 0);
-  const models = inputs.models.map((model, i) => viewStored(model, firstModel + i));
-  const selection = selectTensors(arrangeByName(base, models), base, models, {
+  const { base, models } = viewInputs(inputs);
+  const arrangement = arrange(recipe, inputs);
+  if (arrangement.layers === 0) refuseGradients(recipe);
+  const selection = selectTensors(arrangement.tensors, base, models, {
     selects: compileGlobs(recipe.merge?.include, recipe.merge?.exclude),
     outDtype: recipe.out_dtype === undefined ? undefined : OUT_DTYPES[recipe.out_dtype],
-    keepsHeads: true,
+    keepsHeads: recipe.slices === undefined && recipe.modules === undefined,
+    redundant: arrangement.redundant,
   });
 
   const { merged, settings } = settleTensors(selection.merged, resolved);
-  const layout = layOut(merged, selection.copied, selection.heads, resolved.recipe.shard_bytes);
+  checkModifiers(recipe, method, merged);
+  checkSurveys(recipe, method, merged, settings);
+  const masks = placeMasks(method, inputs.models);
+  const layout = layOut(merged, selection.copied, selection.heads, resolved.recipe.shard_bytes, masks);
   const memory = planMemory(layout.merged, [...layout.copied, ...layout.heads], method, settings, options);
-  const read = streamedBytes(layout.merged, method, settings);
+  const passes = settings.map((own) => countPasses(recipe, method, own));
+  const read = streamedBytes(layout.merged, method, passes);
 
   return {
     recipe: resolved.recipe,
     settings,
-    inputs: all,
-    hasBase: inputs.base !== null,
+    inputs: listInputs(inputs),
+    hasBase,
     ...layout,
     donor: 0,
+    configChanges: arrangement.config,
     ...memory,
     bytesRead: read + [...layout.copied, ...layout.heads].reduce((sum, t) => sum + t.bytes, 0),
     bytesWritten: layout.files.reduce((sum, file) => sum + file.bytes, 0),
     tuning: planTuning(layout.merged, method, settings[0]!, inputs.models.length, read),
     adapter: null,
-    warnings: selection.warnings,
+    warnings: [...arrangement.warnings, ...selection.warnings, ...tellUnmatched(recipe, selection.merged)],
   };
 }
 
-/** What one streaming over the merged tensors reads: each once, and once more to find thresholds or inner products. */
-function streamedBytes(merged: MergedTensor[], method: MergeMethod, settings: Settings[]): number {
-  const passes = settings.map((own) =>
-    method.blend !== undefined || seeksBands(method.sparsify?.(own) ?? null) ? 2 : 1,
-  );
+/** How often a tensor with these settings is read: to be merged, and each time that something must be known before. */
+function countPasses(recipe: Recipe, method: MergeMethod, settings: Settings): number {
+  const measures = method.blend !== undefined && method.blendScope?.(settings) !== 'row';
+  const first = measures || seeksBands(method.sparsify?.(settings) ?? null) ? 1 : 0;
+  const surveys = method.surveys?.(settings).length ?? 0;
+  return 1 + first + surveys + (measuresLengths(recipe) ? 1 : 0) + (method.masks === undefined ? 0 : 1);
+}
+
+/** What streaming over the merged tensors reads; `passes` by settings. */
+function streamedBytes(merged: MergedTensor[], method: MergeMethod, passes: number[]): number {
   return merged.reduce((sum, tensor) => {
     const { base, models, elements } = tensor;
     const needsBase = base !== null && isOverVectors(method, true);

@@ -1,4 +1,4 @@
-import type { Report, TensorReport } from '@amalgam/contracts';
+import type { Modifier, Report, TensorReport } from '@amalgam/contracts';
 import { reducePairwise } from '@amalgam/kernels';
 import { getMethod, isOverVectors } from '@amalgam/methods';
 import type { MergedTensor, MergePlan } from './types.js';
@@ -22,6 +22,10 @@ export function squaresOf(tensor: TensorStatistics): number[] {
 export interface MergeStatistics {
   seconds: Record<string, number>;
   thresholds: number[] | null;
+  /** By the recipe's models: what goes with their masks. */
+  rescalers: number[] | null;
+  /** The recipe's modifier, with what was to be found resolved. */
+  modifier: Modifier | null;
   tensors: Map<string, TensorStatistics>;
   add(tensors: TensorStatistics[]): void;
 }
@@ -31,6 +35,8 @@ export function newStatistics(): MergeStatistics {
   return {
     seconds: {},
     thresholds: null,
+    rescalers: null,
+    modifier: null,
     tensors,
     add: (more) => {
       for (const tensor of more) tensors.set(tensor.name, tensor);
@@ -42,7 +48,8 @@ export function newStatistics(): MergeStatistics {
 export function buildReport(plan: MergePlan, statistics: MergeStatistics): Report {
   const ordered = plan.merged.flatMap((tensor) => {
     const own = statistics.tensors.get(tensor.name);
-    return own === undefined ? [] : [{ ...own, columns: tensor.columns, squares: measured(plan, tensor, own) }];
+    if (own === undefined) return [];
+    return [{ ...own, columns: tensor.columns, settings: tensor.settings, squares: measured(plan, tensor, own) }];
   });
   const first = plan.hasBase ? 1 : 0;
   const elements = ordered.reduce((sum, tensor) => sum + tensor.elements, 0);
@@ -55,12 +62,13 @@ export function buildReport(plan: MergePlan, statistics: MergeStatistics): Repor
     inputs: plan.inputs.map((input, i) => {
       const model = i - first;
       const report: Report['inputs'][number] = {
-        role: model < 0 ? 'base' : 'model',
+        role: model < 0 ? 'base' : model < plan.recipe.models.length ? 'model' : 'adapter',
         name: input.name,
         files: input.checkpoint.files.map(({ path, bytes }) => ({ path, bytes, sha256: null })),
       };
-      if (model < 0) return report;
-      report.parameters = plan.recipe.models[model]!.parameters ?? {};
+      const given = plan.recipe.models[model];
+      if (given === undefined) return report;
+      report.parameters = given.parameters ?? {};
       const own = ordered.flatMap((tensor) =>
         tensor.columns.flatMap((column, place) => (column === model ? [{ tensor, place }] : [])),
       );
@@ -68,6 +76,8 @@ export function buildReport(plan: MergePlan, statistics: MergeStatistics): Repor
       if (squares.length > 0) report.norm = Math.sqrt(reducePairwise(squares));
       const threshold = statistics.thresholds?.[model];
       if (threshold !== undefined) report.threshold = threshold;
+      const rescaler = statistics.rescalers?.[model];
+      if (rescaler !== undefined) report.rescaler = rescaler;
       const trimmed = own.filter(({ tensor }) => tensor.kept !== null);
       if (trimmed.length > 0) {
         const entries = trimmed.reduce((sum, { tensor }) => sum + tensor.elements, 0);
@@ -77,12 +87,16 @@ export function buildReport(plan: MergePlan, statistics: MergeStatistics): Repor
       return report;
     }),
     parameters: plan.recipe.parameters ?? {},
+    ...(statistics.modifier === null ? {} : { modifiers: [statistics.modifier] }),
     seconds: statistics.seconds,
     bytes_read: plan.bytesRead + (plan.tuning?.bytesRead ?? 0),
     bytes_written: plan.bytesWritten,
     peak_rss_bytes: process.resourceUsage().maxRSS * 1024,
     ...(elects ? { sign_conflicts: share(ordered.reduce((sum, t) => sum + t.conflicts, 0)) } : {}),
-    tensors: ordered.map((tensor) => describeTensor(tensor, tensor.squares, elects)),
+    tensors: ordered.map((tensor) => ({
+      ...describeTensor(tensor, tensor.squares, elects),
+      ...describeOwn(plan, tensor),
+    })),
     copied: plan.copied.map((tensor) => tensor.name),
     warnings: plan.warnings,
   };
@@ -91,6 +105,20 @@ export function buildReport(plan: MergePlan, statistics: MergeStatistics): Repor
 /** Sums of squares by the tensor's models. Only task vectors have norms that say something; values have none. */
 function measured(plan: MergePlan, { base }: MergedTensor, statistics: TensorStatistics): number[] {
   return isOverVectors(getMethod(plan.recipe.method), base !== null) ? squaresOf(statistics) : [];
+}
+
+/** What is not the same for all tensors: which models are merged, and with which parameters. */
+function describeOwn(
+  { recipe, settings }: MergePlan,
+  tensor: Pick<MergedTensor, 'columns' | 'settings'>,
+): Partial<TensorReport> {
+  const { columns } = tensor;
+  const isWhole = columns.length === recipe.models.length && columns.every((column, place) => column === place);
+  const own = settings[tensor.settings]!;
+  return {
+    ...(isWhole ? {} : { models: columns }),
+    ...(settings.length === 1 ? {} : { parameters: own.global, model_parameters: own.models }),
+  };
 }
 
 function describeTensor(tensor: Omit<TensorStatistics, 'squares'>, squares: number[], elects: boolean): TensorReport {

@@ -1,5 +1,5 @@
+import type { ArrangedTensor } from '@amalgam/architecture';
 import { AmalgamError, type Dtype, dtypeBytes, type FieldError, isFloat } from '@amalgam/contracts';
-import type { ArrangedTensor } from './arrangement.js';
 import { type Placeable, placeHeads } from './layout.js';
 import type { CopiedTensor, MergedTensor, PlannedTensor } from './types.js';
 import type { InputView, ViewedTensor } from './views.js';
@@ -29,6 +29,8 @@ export interface SelectOptions {
   outDtype: Dtype | undefined;
   /** Do models keep, in files of their own, what the reference lacks? */
   keepsHeads: boolean;
+  /** Tensors of models that the result does without. */
+  redundant: readonly { model: number; name: string }[];
 }
 
 /**
@@ -43,7 +45,7 @@ export function selectTensors(
   arranged: readonly ArrangedTensor[],
   base: InputView | null,
   models: readonly InputView[],
-  { selects, outDtype, keepsHeads }: SelectOptions,
+  { selects, outDtype, keepsHeads, redundant }: SelectOptions,
 ): Selection {
   const problems: Problem[] = [];
   const merged: SelectedTensor[] = [];
@@ -61,6 +63,7 @@ export function selectTensors(
         base: place.base === null ? null : tensor.source,
         models: found.map(({ source }) => source),
         columns: place.models.map(({ model }) => model),
+        t: place.t,
         place,
       });
     } else {
@@ -75,23 +78,21 @@ export function selectTensors(
       errors: [{ pointer: '/merge', detail: 'the globs leave no floating-point tensor to merge' }],
     });
   }
-  const kept = keepsHeads ? keptByModels(base ?? models[0]!, models, keptOut) : [];
+  const kept = keepsHeads ? keptByModels(base ?? models[0]!, models, keptOut, redundant) : [];
   const heads = placeHeads(kept);
   return { merged, copied, heads, warnings: describe(copied, keptOut, heads) };
 }
 
-/** Whose shape and dtype a tensor of the result has: the base's, or the first model's. */
+/** Whose shape and dtype a tensor of the result has: the base's, or the first model's that is merged into it. */
 function referenceOf(
   { base: inBase, models: inModels }: ArrangedTensor,
   base: InputView | null,
   models: readonly InputView[],
   problems: Problem[],
 ): { tensor: ViewedTensor; view: InputView } | undefined {
-  const first = inModels[0]!;
-  const [view, name, pointer] =
-    inBase !== null && base !== null
-      ? [base, inBase.name, '/base']
-      : [models[first.model]!, first.name, `/models/${first.model}/model`];
+  const { model, name } = inBase ?? inModels[0]!;
+  const view = model === null ? base! : models[model]!;
+  const pointer = model === null ? '/base' : `/models/${model}/model`;
   const tensor = view.get(name);
   if (tensor !== undefined) return { tensor, view };
   problems.push({ code: 'tensor_missing', pointer, detail: `"${view.reference}" has no tensor "${name}"` });
@@ -134,13 +135,19 @@ function checkTensor(
 }
 
 /** What each model keeps for itself: its version of what was kept out, and what the reference has not. */
-function keptByModels(reference: InputView, models: readonly InputView[], keptOut: ReadonlySet<string>) {
+function keptByModels(
+  reference: InputView,
+  models: readonly InputView[],
+  keptOut: ReadonlySet<string>,
+  redundant: SelectOptions['redundant'],
+) {
   const known = new Set(reference.names());
-  return models.map((model) => ({
+  const dropped = new Set(redundant.map(({ model, name }) => `${model} ${name}`));
+  return models.map((model, i) => ({
     name: model.name,
     tensors: model
       .names()
-      .filter((name) => keptOut.has(name) || !known.has(name))
+      .filter((name) => (keptOut.has(name) || !known.has(name)) && !dropped.has(`${i} ${name}`))
       .map((name) => {
         const tensor = model.get(name)!;
         return { ...toPlaceable(name, tensor, tensor.dtype), from: tensor.source };

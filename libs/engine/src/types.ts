@@ -34,6 +34,8 @@ export interface MergedTensor extends PlannedTensor {
   columns: number[];
   /** Index into `MergePlan.settings`. */
   settings: number;
+  /** Position among the layers of its slice or stack, 0 to 1; outside of layers 0. */
+  t: number;
 }
 
 export interface CopiedTensor extends PlannedTensor {
@@ -45,6 +47,18 @@ export interface OutputFile {
   header: Uint8Array;
   bytes: number;
   tensors: number;
+}
+
+/** A file masks/<model>.safetensors. */
+export interface MaskFile {
+  /** Index into `MergePlan.files`. */
+  file: number;
+  /** Index among the recipe's models. */
+  model: number;
+  /** Absolute offset of the model's number, one float32. */
+  number: number;
+  /** By merged tensor: absolute offset of its mask. */
+  begins: number[];
 }
 
 /** What a method learns, and what that takes. */
@@ -70,8 +84,12 @@ export interface MergePlan {
   copied: CopiedTensor[];
   heads: CopiedTensor[];
   files: OutputFile[];
+  /** For methods that leave masks beside the result. */
+  masks: MaskFile[];
   /** Index into `inputs`: whose config and tokenizer the result gets. */
   donor: number;
+  /** What differs from the donor's config.json: dotted paths to values. */
+  configChanges: Record<string, unknown>;
   chunkElements: number;
   threads: number;
   memoryBytes: number;

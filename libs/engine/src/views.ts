@@ -1,5 +1,6 @@
-import type { CheckpointTensor } from '@amalgam/tensors';
-import type { Source } from './source.js';
+import { adapterDeltas } from '@amalgam/adapters';
+import type { CheckpointDescription, CheckpointTensor } from '@amalgam/tensors';
+import type { LowRank, Source, Stored } from './source.js';
 import type { ModelInput } from './types.js';
 
 /** A tensor of an input, and where its values come from. */
@@ -17,7 +18,14 @@ export interface InputView {
   get(tensor: string): ViewedTensor | undefined;
 }
 
-/** A model as it is stored. `input`: its index into `MergePlan.inputs`. */
+/** A checkpoint with its index into `MergePlan.inputs`. */
+export interface PlacedInput {
+  input: number;
+  reference: string;
+  checkpoint: CheckpointDescription;
+}
+
+/** A model as it is stored. */
 export function viewStored({ reference, name, checkpoint }: ModelInput, input: number): InputView {
   return {
     reference,
@@ -25,9 +33,57 @@ export function viewStored({ reference, name, checkpoint }: ModelInput, input: n
     names: () => [...checkpoint.tensors.keys()],
     get: (tensor) => {
       const found = checkpoint.tensors.get(tensor);
-      if (found === undefined) return undefined;
-      const { dtype, shape, elements, file, begin } = found;
-      return { name: tensor, dtype, shape, elements, source: { kind: 'stored', input, file, begin, dtype } };
+      return found === undefined ? undefined : toViewed(found, tensor, input);
     },
   };
+}
+
+/**
+ * A full model with an adapter applied to it, tensor by tensor while it is read. `pointer`: where the recipe names the adapter.
+ *
+ * @throws AmalgamError as `adapterDeltas`: the adapter is broken, or made for another base
+ */
+export function viewAdapted(
+  labels: { reference: string; name: string; pointer: string },
+  full: PlacedInput,
+  adapter: PlacedInput,
+): InputView {
+  const { reference, name, pointer } = labels;
+  const { deltas, replaced, added } = adapterDeltas(adapter.checkpoint, full.checkpoint, {
+    adapter: adapter.reference,
+    base: full.reference,
+    pointer,
+  });
+  const names = [...new Set([...full.checkpoint.tensors.keys(), ...added.keys()])].sort();
+  return {
+    reference,
+    name,
+    names: () => names,
+    get: (tensor) => {
+      const own = replaced.get(tensor) ?? added.get(tensor);
+      const stored = own ?? full.checkpoint.tensors.get(tensor);
+      if (stored === undefined) return undefined;
+      const { source, ...viewed } = toViewed(stored, tensor, own === undefined ? full.input : adapter.input);
+      const delta = deltas.get(tensor);
+      if (delta === undefined) return { ...viewed, source };
+      const { rows, columns, rank, scale, left, right } = delta;
+      const product: LowRank<Stored> = {
+        kind: 'low_rank',
+        base: source,
+        ...{ rows, columns, rank, scale },
+        left: { source: toStored(left.tensor, adapter.input), transposed: left.transposed },
+        right: { source: toStored(right.tensor, adapter.input), transposed: right.transposed },
+      };
+      return { ...viewed, source: product };
+    },
+  };
+}
+
+function toViewed(tensor: CheckpointTensor, name: string, input: number): ViewedTensor & { source: Stored } {
+  const { dtype, shape, elements } = tensor;
+  return { name, dtype, shape, elements, source: toStored(tensor, input) };
+}
+
+function toStored({ file, begin, dtype }: CheckpointTensor, input: number): Stored {
+  return { kind: 'stored', input, file, begin, dtype };
 }

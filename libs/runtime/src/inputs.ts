@@ -18,7 +18,9 @@ import type { Parts } from './parts.js';
 export interface RecipeInputs {
   base: ModelInput | null;
   models: ModelInput[];
-  /** Checkpoints, in the engine's order: the base when there is one, then the models. */
+  /** Of each model the adapter that is applied to it. */
+  adapters: (ModelInput | null)[];
+  /** Checkpoints, in the engine's order: the base when there is one, then the models, then the adapters. */
   rows: AssetRow[];
   /** In the recipe's order. */
   tasks: TaskInput[];
@@ -64,10 +66,11 @@ export async function findInputs(
   const checkpoints = found.filter(({ kind }) => kind === 'checkpoint');
   const inputs = await Promise.all(checkpoints.map((item) => toModelInput(parts, projectId, item)));
   const byPointer = new Map(found.map((item) => [item.pointer, item]));
-  const [base, ...others] = inputs;
+  const inputAt = new Map(checkpoints.map(({ pointer }, i) => [pointer, inputs[i]!]));
   return {
-    base: recipe.base === undefined ? null : (base ?? null),
-    models: recipe.base === undefined ? inputs : others,
+    base: inputAt.get('/base') ?? null,
+    models: recipe.models.flatMap((_, i) => inputAt.get(`/models/${i}/model`) ?? []),
+    adapters: recipe.models.map((_, i) => inputAt.get(`/models/${i}/adapter`) ?? null),
     rows: checkpoints.map(({ row }) => row),
     tasks: (recipe.tasks ?? []).flatMap((task, i) => toTaskInput(task, `/tasks/${i}`, byPointer)),
     refs: found.map(({ row, role }) => ({ assetId: row.id, role })),
@@ -85,6 +88,10 @@ function referencesOf(recipe: Recipe): Reference[] {
   }));
   if (recipe.base !== undefined) {
     references.unshift({ pointer: '/base', reference: recipe.base, kind: 'checkpoint', role: 'base' });
+  }
+  for (const [i, { adapter }] of recipe.models.entries()) {
+    if (adapter === undefined) continue;
+    references.push({ pointer: `/models/${i}/adapter`, reference: adapter, kind: 'checkpoint', role: 'adapter' });
   }
   for (const [i, task] of (recipe.tasks ?? []).entries()) {
     const at = `/tasks/${i}`;

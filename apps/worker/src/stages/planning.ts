@@ -41,13 +41,17 @@ export async function planStage(
   const { signal } = lease;
   await progress.enter('planning', 0, claim.merge.bytesTotal);
   const { projectId, recipe, id } = claim.merge;
-  const { base, models, rows, tasks } = await patiently(() => findInputs(parts, projectId, recipe), {
+  const { base, models, adapters, rows, tasks } = await patiently(() => findInputs(parts, projectId, recipe), {
     signal,
     log,
     what: 'finding the inputs',
   });
   const { memoryBytes, threads } = config.worker;
-  const plan = planMerge(recipe, { base, models }, { memoryBytes, ...(threads === undefined ? {} : { threads }) });
+  const plan = planMerge(
+    recipe,
+    { base, models, adapters },
+    { memoryBytes, ...(threads === undefined ? {} : { threads }) },
+  );
   const folders = await verifyInputs(context, plan, rows);
   signal.throwIfAborted();
 

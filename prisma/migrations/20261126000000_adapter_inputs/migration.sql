@@ -1,0 +1,1 @@
+ALTER TYPE "input_role" ADD VALUE 'adapter';
