@@ -40,6 +40,8 @@ export interface JobTensor {
   elements: number;
   /** Length of a row: the last dimension; 1 for a scalar. */
   row: number;
+  /** Entries that share the first index: as many columns; 1 for a vector and a scalar. */
+  across: number;
   base: JobSource | null;
   models: JobSource[];
   /** Of each of `models`: its index among the recipe's models. */
@@ -126,9 +128,29 @@ export type Task =
       blends: number[][] | null;
       /** By span: what the method's surveys found. */
       found: Found[][] | null;
+      /** By span: factors of what the method adds to the base; null without modifiers. */
+      factors: number[] | null;
+    }
+  /** By chunk: Σ |Σ τᵢ| of the inputs and Σ |τ| of what the method adds to the base; the rest as for merge. */
+  | {
+      kind: 'lengths';
+      spans: Span[];
+      bands: Band[][] | null;
+      blends: number[][] | null;
+      found: Found[][] | null;
+    }
+  /** Writes the masks of some models. `begins`: by span and output, where the tensor's mask begins. */
+  | {
+      kind: 'masks';
+      spans: Span[];
+      outputs: { path: string; model: number }[];
+      begins: number[][];
+      found: Found[][];
     }
   /** Inner products of the inputs, chunk by chunk, for methods on norms and angles. */
   | { kind: 'products'; spans: Span[] }
+  /** Inner products of the columns of a whole tensor: by pair of models, then column. */
+  | { kind: 'columns'; span: Span }
   /** Writes base and task vectors, sparsified and resolved, for a tuning, and gathers statistics. `places` by span. */
   | {
       kind: 'vectors';

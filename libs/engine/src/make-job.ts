@@ -35,6 +35,7 @@ export function makeJob(
       name,
       elements,
       row: rowLength(shape),
+      across: shape.slice(1).reduce((product, size) => product * size, 1),
       base: base === null ? null : toSource(base),
       models: models.map(toSource),
       columns,

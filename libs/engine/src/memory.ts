@@ -1,8 +1,8 @@
 import { AmalgamError, dtypeBytes } from '@amalgam/contracts';
 import { defaultThreads } from '@amalgam/kernels';
-import { BLOCK, isByRow, type MergeMethod, type Settings } from '@amalgam/methods';
-import { sparsifyEach } from './job-settings.js';
+import { BLOCK, type MergeMethod, type Settings } from '@amalgam/methods';
 import { rowBytes } from './row-shares.js';
+import { rowRules } from './rows.js';
 import { dtypeOf, type Source } from './source.js';
 import { computedBytes, sourcesOf } from './source-reader.js';
 import type { CopiedTensor, MergedTensor, PlanOptions } from './types.js';
@@ -36,7 +36,7 @@ export function rowLength(shape: readonly number[]): number {
 /**
  * Chooses the chunk that fits into the memory bound, and the threads where their number is left open: one for each core, or as
  * many as fit. For tuned methods the task vectors of a chunk, in float32 at most, must have room beside what they are made of.
- * For methods that rank inside rows, whole rows must.
+ * For methods that look at whole rows, these must.
  *
  * @throws AmalgamError `memory_limit` when not even the smallest chunk fits; it says what would.
  */
@@ -54,10 +54,10 @@ export function planMemory(
     (most, { base, models, dtype }) => Math.max(most, widthOf(base, models, dtype, method.tuned !== undefined)),
     0,
   );
-  const ranksRows = sparsifyEach(method, settings).map((sparsify) => sparsify !== null && isByRow(sparsify));
-  const ranked = merged.filter((tensor) => ranksRows[tensor.settings]);
-  const byRow = ranked.length > 0;
-  const longest = byRow ? ranked.reduce((most, { shape }) => Math.max(most, rowLength(shape)), 1) : 0;
+  const rules = rowRules(method, settings);
+  const seen = merged.filter((tensor) => rules[tensor.settings] !== null);
+  const byRow = seen.length > 0;
+  const longest = byRow ? seen.reduce((most, { shape }) => Math.max(most, rowLength(shape)), 1) : 0;
   const rows = (chunk: number) => (byRow ? rowBytes(chunk, longest, width, models) : 0);
   const computed = computedBytes([
     ...merged.map(sourcesOf<Source>),
@@ -80,7 +80,7 @@ export function planMemory(
     throw new AmalgamError(
       'memory_limit',
       `merging ${models} models on ${threads} threads takes ${megabytes(total(chunkElements))} MB, but the limit is ` +
-        `${megabytes(limit)} MB${byRow ? `; ${method.name} ranks whole rows, of up to ${longest} entries here` : ''}`,
+        `${megabytes(limit)} MB${byRow ? `; ${method.name} looks at whole rows, of up to ${longest} entries here` : ''}`,
     );
   }
   return { chunkElements, threads, memoryBytes: total(chunkElements) };

@@ -1,34 +1,39 @@
 import type { Kernels, Pointer } from '@amalgam/kernels';
 import { keptOf, type Sparsify } from '@amalgam/methods';
 import type { Job, JobTensor } from './job.js';
+import type { RowRule } from './rows.js';
 
-/** Scratch of the kernels that rank a row of the given length (libs/kernels, assembly/rank.ts). */
+/** Scratch of the kernels for a row of the given length (libs/kernels, assembly/rank.ts and rows.ts). */
 const scratchBytes = (row: number) => 4096 + 16 * row;
 
-/** What a thread needs besides its buffers for chunks: the rest of the rows at both ends of a chunk, the shares, the scratch. */
+/** What a thread needs besides its buffers for chunks: the rest of the rows at both ends of a chunk, the shares, the base, the scratch. */
 export function rowBytes(chunkElements: number, longest: number, width: number, models: number): number {
-  return 2 * longest * width + (chunkElements + 2 * longest) * models * 4 + scratchBytes(longest);
+  return 2 * longest * width + (chunkElements + 2 * longest) * (models + 1) * 4 + scratchBytes(longest);
 }
 
 /**
- * For methods that rank entries inside rows: which share of an entry is kept on average, a float32 for each entry and model of a chunk.
+ * For methods that look at whole rows: what an entry gets of its row, a float32 for each entry and model of a chunk; for those that rank
+ * entries there the share that is kept on average.
  * Rows reach over a chunk's ends, so whole rows are read, at most one more at either end.
  */
 export class RowShares {
   readonly #kernels: Kernels;
   readonly #shares: Pointer;
+  readonly #base: Pointer;
   readonly #scratch: Pointer;
-  readonly #stride: number;
+  /** Bytes from one model's shares to the next. */
+  readonly stride: number;
   /** Entries that a chunk's buffers must have room for, besides the chunk. */
   readonly margin: number;
 
-  /** `ranked`: the tensors whose rows are ranked. */
-  constructor(job: Job, kernels: Kernels, ranked: JobTensor[]) {
-    const longest = ranked.reduce((most, { row }) => Math.max(most, row), 1);
+  /** `seen`: the tensors whose rows are looked at. */
+  constructor(job: Job, kernels: Kernels, seen: JobTensor[]) {
+    const longest = seen.reduce((most, { row }) => Math.max(most, row), 1);
     this.#kernels = kernels;
     this.margin = 2 * longest;
-    this.#stride = (job.chunkElements + this.margin) * 4;
-    this.#shares = kernels.allocate(this.#stride * job.models);
+    this.stride = (job.chunkElements + this.margin) * 4;
+    this.#shares = kernels.allocate(this.stride * job.models);
+    this.#base = kernels.allocate(this.stride);
     this.#scratch = kernels.allocate(scratchBytes(longest));
   }
 
@@ -37,13 +42,40 @@ export class RowShares {
     return { first: Math.floor(start / row) * row, last: Math.ceil(end / row) * row };
   }
 
-  /** Where a model's task vector goes, whole rows of it, and then its shares are: `offset` entries behind the first. */
+  /** Where a model's input goes, whole rows of it, and then its shares are: `offset` entries behind the first. */
   at(model: number, offset: number): Pointer {
-    return this.#shares + model * this.#stride + offset * 4;
+    return this.#shares + model * this.stride + offset * 4;
   }
 
-  /** Replaces `count` entries of a task vector, whole rows, by their shares. */
-  rank({ row, elements }: JobTensor, sparsify: Sparsify, model: number, count: number): void {
+  /** Where the base goes, as `at`. */
+  baseAt(offset: number): Pointer {
+    return this.#base + offset * 4;
+  }
+
+  /** Replaces `count` entries of each model's input, whole rows, by their shares. */
+  fill(tensor: JobTensor, rule: RowRule, count: number): void {
+    if (rule.by === 'rank') {
+      tensor.models.forEach((_, model) => {
+        this.#rank(tensor, rule.sparsify, model, count);
+      });
+      return;
+    }
+    rule.fill(
+      {
+        kernels: this.#kernels,
+        rows: count / tensor.row,
+        length: tensor.row,
+        base: tensor.overVectors ? this.#base : null,
+        models: this.#shares,
+        stride: this.stride,
+        count: tensor.models.length,
+        scratch: this.#scratch,
+      },
+      tensor.name,
+    );
+  }
+
+  #rank({ row, elements }: JobTensor, sparsify: Sparsify, model: number, count: number): void {
     const { ops } = this.#kernels;
     const [data, rows] = [this.at(model, 0), count / row];
     const density = sparsify.densities[model]!;

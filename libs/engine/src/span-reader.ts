@@ -1,9 +1,10 @@
 import { type Dtype, dtypeBytes } from '@amalgam/contracts';
 import { type Kernels, type Pointer, reducePairwise } from '@amalgam/kernels';
-import { BLOCK, isByRow, type Sparsify } from '@amalgam/methods';
+import { BLOCK } from '@amalgam/methods';
 import type { Files } from './files.js';
 import type { Job, JobSource, JobTensor, Span } from './job.js';
 import { RowShares } from './row-shares.js';
+import type { RowRule } from './rows.js';
 import { dtypeOf } from './source.js';
 import { SourceReader } from './source-reader.js';
 
@@ -17,8 +18,10 @@ export interface ReadBlock {
   stride: number;
   count: number;
   at(model: number): Pointer;
-  /** For methods that rank inside rows: a float32 for each entry of a model, see RowShares. */
-  shares(model: number): Pointer;
+  /** For methods that look at whole rows: a float32 for each entry of the first model, see RowShares. Null for the others. */
+  shares: Pointer | null;
+  /** Bytes from one model's shares to the next. */
+  sharesStride: number;
 }
 
 /** One output of a chunk: `width` bytes an element, in a buffer that begins `from` bytes an element behind the first one's. */
@@ -51,7 +54,7 @@ export class SpanReader {
   readonly #job: Job;
   readonly #kernels: Kernels;
   readonly #sources: SourceReader;
-  readonly #byTensor: (Sparsify | null)[];
+  readonly #rules: (RowRule | null)[];
   readonly #rows: RowShares | null;
   /** Raw bytes of a chunk: base, models, output. Each has room for the widest dtype it meets. */
   readonly #rawBase: Pointer;
@@ -65,14 +68,14 @@ export class SpanReader {
   #made: Pointer | undefined;
   readonly madeElements = MADE_ELEMENTS;
 
-  /** `byTensor`: what is kept of each tensor's task vectors; null: everything. */
-  constructor(job: Job, kernels: Kernels, files: Files, byTensor: (Sparsify | null)[]) {
+  /** `rules`: what each tensor's rows are looked at for; null: nothing. */
+  constructor(job: Job, kernels: Kernels, files: Files, rules: (RowRule | null)[]) {
     this.#job = job;
     this.#kernels = kernels;
     this.#sources = new SourceReader(job, kernels, files);
-    this.#byTensor = byTensor;
-    const ranked = job.tensors.filter((_, i) => ranksRows(byTensor[i]!));
-    this.#rows = ranked.length === 0 ? null : new RowShares(job, kernels, ranked);
+    this.#rules = rules;
+    const seen = job.tensors.filter((_, i) => rules[i] !== null);
+    this.#rows = seen.length === 0 ? null : new RowShares(job, kernels, seen);
     const inputElements = job.chunkElements + (this.#rows?.margin ?? 0);
     const room = (sources: (JobSource | null)[]) =>
       sources.reduce((most, source) => Math.max(most, source === null ? 0 : dtypeBytes(dtypeOf(source))), 0) *
@@ -125,9 +128,9 @@ export class SpanReader {
 
   #readChunk(index: number, start: number, count: number, wanted: boolean[] | 'all'): Chunk {
     const tensor = this.#job.tensors[index]!;
-    const sparsify = this.#byTensor[index]!;
     const reads = (model: number) => wanted === 'all' || wanted[model] === true;
-    const rows = ranksRows(sparsify) ? this.#rows : null;
+    const rule = this.#rules[index]!;
+    const rows = rule === null ? null : this.#rows;
     const { first, last } = rows?.wholeRows(tensor, start, start + count) ?? { first: start, last: start + count };
     let bytesRead = 0;
     const read = (source: JobSource, into: Pointer) => {
@@ -138,7 +141,7 @@ export class SpanReader {
     tensor.models.forEach((source, model) => {
       if (reads(model)) read(source, this.#rawModels[model]!);
     });
-    if (rows !== null) this.#rankRows(rows, tensor, sparsify as Sparsify, last - first, reads);
+    if (rows !== null && rule !== null) this.#fillRows(rows, tensor, rule, last - first);
 
     const areaAt = (area: OutArea) => this.#rawOut + area.from * this.#job.chunkElements;
     return {
@@ -155,24 +158,19 @@ export class SpanReader {
     };
   }
 
-  /** Shares of the `count` entries, whole rows, that were read. */
-  #rankRows(
-    rows: RowShares,
-    tensor: JobTensor,
-    sparsify: Sparsify,
-    count: number,
-    reads: (model: number) => boolean,
-  ): void {
+  /** Shares of the `count` entries, whole rows, that were read of the base and of every model. */
+  #fillRows(rows: RowShares, tensor: JobTensor, rule: RowRule, count: number): void {
     for (let at = 0; at < count; at += BLOCK) {
       const n = Math.min(BLOCK, count - at);
-      const base = this.#float32(tensor.base!, this.#rawBase, at, n, this.#base);
+      const base = tensor.overVectors ? this.#float32(tensor.base!, this.#rawBase, at, n, this.#base) : null;
+      if (base !== null) this.#kernels.ops.scale(base, 1, rows.baseAt(at), n);
       tensor.models.forEach((source, model) => {
-        if (reads(model)) this.#subtract(source, this.#rawModels[model]!, at, n, base, rows.at(model, at));
+        const [raw, target] = [this.#rawModels[model]!, rows.at(model, at)];
+        if (base !== null) this.#subtract(source, raw, at, n, base, target);
+        else this.#widen(source, raw, at, n, target);
       });
     }
-    tensor.models.forEach((_, model) => {
-      if (reads(model)) rows.rank(tensor, sparsify, model, count);
-    });
+    rows.fill(tensor, rule, count);
   }
 
   /** A block of what was read, `at` entries behind the first of it, which has index `first` in the tensor. */
@@ -190,8 +188,7 @@ export class SpanReader {
       if (!reads(model)) return;
       const target = this.#models + model * this.#stride;
       if (base === null) {
-        const dtype = dtypeOf(source);
-        this.#kernels.widen(dtype, this.#rawModels[model]! + at * dtypeBytes(dtype), target, n);
+        this.#widen(source, this.#rawModels[model]!, at, n, target);
       } else {
         this.#subtract(source, this.#rawModels[model]!, at, n, base, target);
       }
@@ -207,11 +204,14 @@ export class SpanReader {
       stride,
       count: tensor.models.length,
       at: (model) => models + model * stride,
-      shares: (model) => {
-        if (rows === null) throw new TypeError('only methods that rank inside rows have shares');
-        return rows.at(model, at);
-      },
+      shares: rows === null ? null : rows.at(0, at),
+      sharesStride: rows === null ? 0 : rows.stride,
     };
+  }
+
+  #widen(source: JobSource, raw: Pointer, at: number, n: number, target: Pointer): void {
+    const dtype = dtypeOf(source);
+    this.#kernels.widen(dtype, raw + at * dtypeBytes(dtype), target, n);
   }
 
   #subtract(source: JobSource, raw: Pointer, at: number, n: number, base: Pointer, target: Pointer): void {
@@ -227,8 +227,4 @@ export class SpanReader {
     this.#kernels.widen(dtype, raw + at * dtypeBytes(dtype), scratch, n);
     return scratch;
   }
-}
-
-function ranksRows(sparsify: Sparsify | null): sparsify is Sparsify {
-  return sparsify !== null && isByRow(sparsify);
 }

@@ -32,14 +32,14 @@ export class Sparsifier {
       case 'magnitude':
         if (band !== null) return this.#keepBand(data, block.index, n, band);
         // Shares of 0 and 1 leave nothing to chance: the words do not matter.
-        return ops.keepRandomEach(data, n, this.#words, block.shares(model), false);
+        return ops.keepRandomEach(data, n, this.#words, sharesOf(block, model), false);
       case 'chance': {
         this.#draw(tensor, model, sparsify.seed, block);
         return ops.keepRandom(data, n, this.#words, sparsify.densities[model]!, sparsify.rescale);
       }
       case 'ranked chance':
         this.#draw(tensor, model, sparsify.seed, block);
-        return ops.keepRandomEach(data, n, this.#words, block.shares(model), sparsify.rescale);
+        return ops.keepRandomEach(data, n, this.#words, sharesOf(block, model), sparsify.rescale);
     }
   }
 
@@ -78,4 +78,9 @@ function splitAtTies(
   const ties = Math.min(Math.max(tieEnd - index, 0), n);
   const counted = ties > 0 ? kernel(0, ties, key - 1) : 0;
   return ties < n ? counted + kernel(ties, n - ties, key) : counted;
+}
+
+function sharesOf({ shares, sharesStride }: ReadBlock, model: number): Pointer {
+  if (shares === null) throw new TypeError('only methods that look at whole rows have shares');
+  return shares + model * sharesStride;
 }

@@ -3,15 +3,27 @@ import { readSync } from 'node:fs';
 import { workerData } from 'node:worker_threads';
 import { AmalgamError, dtypeBytes, quote, toPlain } from '@amalgam/contracts';
 import { Kernels } from '@amalgam/kernels';
-import { BLOCK, type Block, type Found, getMethod, type Ranking, type Sums, type Survey } from '@amalgam/methods';
-import { pairsOf } from './blends.js';
+import {
+  BLOCK,
+  type Block,
+  type Found,
+  getMethod,
+  type Ranking,
+  type Settings,
+  type Sums,
+  type Survey,
+} from '@amalgam/methods';
+import { blendScopes, pairsOf } from './blends.js';
+import { ColumnProducts, ColumnShares } from './columns.js';
 import { Files } from './files.js';
 import type { Band, Job, Result, Span, SpanStatistics, Task } from './job.js';
 import { sparsifyByTensor } from './job-settings.js';
+import { Passes } from './passes.js';
+import { rowRulesByTensor } from './rows.js';
 import { Scanner } from './scan.js';
 import { type Chunk, type ReadBlock, SpanReader } from './span-reader.js';
 import { Sparsifier } from './sparsify.js';
-import { addColumns, surveysOf } from './surveys.js';
+import { surveysOf } from './surveys.js';
 import { BASE_BYTES, type VectorDtype, type VectorPlace } from './vector-layout.js';
 
 /** One thread of a merge: runs tasks one at a time, with buffers that are laid out once. */
@@ -22,27 +34,56 @@ const { ops } = kernels;
 const files = new Files(job.inputs);
 const method = getMethod(job.method);
 const sparsify = sparsifyByTensor(job);
-const reader = new SpanReader(job, kernels, files, sparsify);
+const reader = new SpanReader(job, kernels, files, rowRulesByTensor(job, method));
 const sparsifier = sparsify.every((own) => own === null) ? null : new Sparsifier(job, kernels, sparsify);
 /** By settings, then model. */
 const ownWeights = job.settings.map(({ models }) => models.map((model) => Number(model['weight'] ?? 1)));
+const scopes = blendScopes(method, job.settings);
+const columnShares = scopes.includes('column') ? new ColumnShares(kernels, job.models) : null;
+/** For the span at hand, where its columns have coefficients of their own: by model, then column. */
+let columnBlend: { tensor: number; coefficients: Float32Array } | null = null;
 const weights = kernels.allocate(job.models * 4);
 const out = kernels.allocate(BLOCK * 4);
 const progress = new BigUint64Array(job.progress);
 const stop = new Int32Array(job.stop);
 
-const scanner = new Scanner({ job, kernels, reader, rankingOf, toBlock, advance });
+const scene = { job, kernels, files, method, reader, rankingOf, settingsOf, toBlock, sparsify: keepOnly, advance };
+const scanner = new Scanner(scene);
+const passes = new Passes(scene);
+
+function settingsOf(tensor: number): Settings {
+  return job.settings[job.tensors[tensor]!.settings]!;
+}
 
 function surveyAt(index: number, tensor: number): Survey {
-  return surveysOf(job.method, job.settings[job.tensors[tensor]!.settings]!)[index]!;
+  return surveysOf(job.method, settingsOf(tensor))[index]!;
 }
 
 function rankingOf(index: number, tensor: number): Ranking {
   return surveyAt(index, tensor) as Ranking;
 }
 
-function toBlock({ n, index, base, models, stride, count }: ReadBlock, found: Found[]): Block {
-  return { kernels, n, index, base, models, stride, count, weights, out, found };
+function toBlock(read: ReadBlock, found: Found[]): Block {
+  const { n, index, base, models, stride, count } = read;
+  let { shares, sharesStride } = read;
+  if (columnBlend !== null && columnShares !== null) {
+    shares = columnShares.fill(job.tensors[columnBlend.tensor]!, columnBlend.coefficients, read);
+    sharesStride = columnShares.stride;
+  }
+  return { kernels, n, index, base, models, stride, count, weights, out, found, shares, sharesStride };
+}
+
+function keepOnly(tensor: number, block: ReadBlock, bands: Band[] | null): void {
+  for (let model = 0; model < block.count; model++) sparsifier?.apply(tensor, block, model, bands?.[model] ?? null);
+}
+
+/** Puts the models' factors where a block has them: weights of the recipe, learned coefficients, or what was measured. */
+function setWeights({ tensor }: Span, blend: number[] | undefined): void {
+  const isByColumn = blend !== undefined && scopes[job.tensors[tensor]!.settings] === 'column';
+  columnBlend = isByColumn ? { tensor, coefficients: Float32Array.from(blend) } : null;
+  if (isByColumn) return;
+  const row = blend ?? job.coefficients?.[tensor] ?? ownWeights[job.tensors[tensor]!.settings]!;
+  kernels.floats(weights, job.models).set(row);
 }
 
 export default async function run(task: Task): Promise<Result<unknown>> {
@@ -60,16 +101,27 @@ function perform(task: Task): unknown {
     case 'locate':
       return scanner.locate(task.spans, task.model, task.naming, task.key, task.nth, task.survey);
     case 'sums':
-      return task.spans.map((span, i) => sums(span, task.survey.index, task.survey.found[i]!, task.bands?.[i] ?? null));
+      return task.spans.map((span, i) => {
+        const survey = surveyAt(task.survey.index, span.tensor) as Sums;
+        return passes.sums(span, survey, task.survey.found[i]!, task.bands?.[i] ?? null);
+      });
+    case 'lengths':
+      return task.spans.map((span, i) => {
+        setWeights(span, task.blends?.[i]);
+        return passes.lengths(span, task.found?.[i] ?? [], task.bands?.[i] ?? null);
+      });
+    case 'masks':
+      for (const [i, span] of task.spans.entries()) passes.masks(span, task.outputs, task.begins[i]!, task.found[i]!);
+      return null;
     case 'merge':
       return task.spans.map((span, i) => {
-        const { settings } = job.tensors[span.tensor]!;
-        const row = task.blends?.[i] ?? job.coefficients?.[span.tensor] ?? ownWeights[settings]!;
-        kernels.floats(weights, job.models).set(row);
-        return merge(span, task.output, task.bands?.[i] ?? null, task.found?.[i] ?? []);
+        setWeights(span, task.blends?.[i]);
+        return merge(span, task.output, task.bands?.[i] ?? null, task.found?.[i] ?? [], task.factors?.[i] ?? null);
       });
     case 'products':
       return task.spans.map(products);
+    case 'columns':
+      return columnProducts(task.span);
     case 'vectors':
       return task.spans.map((span, i) => writeVectors(span, task, task.bands?.[i] ?? null, task.places[i]!));
     case 'copy':
@@ -89,29 +141,6 @@ function advance(bytes: number): void {
   Atomics.add(progress, 0, BigInt(bytes));
 }
 
-/** By chunk: what a survey sums up, of the inputs and of what is kept of them. */
-function sums(span: Span, survey: number, found: Found[], bands: Band[] | null): number[][] {
-  const { measure, measureKept } = surveyAt(survey, span.tensor) as Sums;
-  const chunks: number[][] = [];
-  reader.forEachChunk(span, 'all', (chunk) => {
-    const leaves: number[][] = [];
-    chunk.forEachBlock((read) => {
-      const block = toBlock(read, found);
-      const own = measure(block);
-      if (measureKept !== undefined) {
-        for (let model = 0; model < read.count; model++) {
-          sparsifier?.apply(span.tensor, read, model, bands?.[model] ?? null);
-        }
-        own.push(...measureKept(block));
-      }
-      leaves.push(own);
-    });
-    chunks.push(addColumns(leaves));
-    advance(chunk.bytesRead);
-  });
-  return chunks;
-}
-
 /** By chunk: inner products of the models' inputs, pair by pair as pairsOf lists them. */
 function products(span: Span): number[][] {
   const pairs = pairsOf(job.tensors[span.tensor]!.models.length);
@@ -127,6 +156,16 @@ function products(span: Span): number[][] {
     advance(chunk.bytesRead);
   });
   return sums;
+}
+
+/** By pair of models, then column. The span is a whole tensor. */
+function columnProducts(span: Span): Float64Array {
+  const products = new ColumnProducts(kernels, job.tensors[span.tensor]!);
+  reader.forEachChunk(span, 'all', (chunk) => {
+    chunk.forEachBlock((block) => products.add(block));
+    advance(chunk.bytesRead);
+  });
+  return products.sums;
 }
 
 /**
@@ -163,7 +202,13 @@ function stream(
   return statistics;
 }
 
-function merge(span: Span, output: string, bands: Band[] | null, found: Found[]): SpanStatistics {
+function merge(
+  span: Span,
+  output: string,
+  bands: Band[] | null,
+  found: Found[],
+  factor: number | null,
+): SpanStatistics {
   const tensor = job.tensors[span.tensor]!;
   const settings = job.settings[tensor.settings]!;
   const area = { from: 0, width: dtypeBytes(tensor.dtype) };
@@ -172,7 +217,9 @@ function merge(span: Span, output: string, bands: Band[] | null, found: Found[])
     bands,
     found,
     (block, read, chunk) => {
-      const conflicts = method.combine(block, settings);
+      const scaled = factor === null ? block : { ...block, base: passes.zeros };
+      const conflicts = method.combine(scaled, settings);
+      if (factor !== null) ops.addScaled(block.base!, out, factor, out, block.n);
       kernels.narrow(tensor.dtype, out, chunk.outAt(read, area), block.n);
       return conflicts;
     },

@@ -374,5 +374,5 @@ test('rows that do not fit into the memory bound are refused, and the refusal sa
   const error: unknown = await work.catch((reason: unknown) => reason);
   if (!isAmalgamError(error)) throw error;
   expect(error.code).toBe('memory_limit');
-  expect(error.detail).toContain('della ranks whole rows, of up to 1048576 entries here');
+  expect(error.detail).toContain('della looks at whole rows, of up to 1048576 entries here');
 });

@@ -4,10 +4,24 @@ import type { Block } from './definition.js';
 /** How methods combine a block. */
 
 /**
- * θ = Σ cᵢ xᵢ, plus θ₀ over task vectors, with the coefficients at `block.weights`, in the order of the models. A model whose
- * coefficient is 0 does not enter at all. No signs are elected: 0.
+ * θ = Σ cᵢ xᵢ, plus θ₀ over task vectors, with coefficients for the tensor, or for each entry where the block has shares. No signs are
+ * elected: 0.
  */
 export function addBlend(block: Block): 0 {
+  return block.shares === null ? addWhole(block) : addEach(block, block.shares);
+}
+
+function addEach({ kernels: { ops }, models, stride, count, sharesStride, base, out, n }: Block, shares: Pointer): 0 {
+  ops.blendEach(models, stride, shares, sharesStride, count, out, n);
+  if (base !== null) ops.addScaled(base, out, 1, out, n);
+  return 0;
+}
+
+/**
+ * θ = Σ cᵢ xᵢ, plus θ₀ over task vectors, with the coefficients at `block.weights`, in the order of the models. A model whose
+ * coefficient is 0 does not enter at all.
+ */
+function addWhole(block: Block): 0 {
   const { base, n, out } = block;
   const { ops } = block.kernels;
   const coefficients = block.kernels.floats(block.weights, block.count);

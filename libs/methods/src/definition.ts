@@ -30,10 +30,33 @@ export interface Block {
   weights: Pointer;
   /** Where the merged values go. */
   out: Pointer;
+  /**
+   * For methods whose `shares` or `blendScope` says so: the first model's, a float32 for each entry. The others' follow `sharesStride`
+   * bytes apart. Null for all others.
+   */
+  shares: Pointer | null;
+  sharesStride: number;
   /** Index of the block's first element in its tensor. */
   index: number;
   /** What the method's surveys have found for the tensor, in their order. */
   found: Found[];
+}
+
+/**
+ * Whole rows of one tensor: entries that differ in the last index only. A vector is one row, a scalar a row of one. As in Block, values
+ * are float32 and inputs are models' values or task vectors; base is null for a merge over weights.
+ */
+export interface Rows {
+  kernels: Kernels;
+  rows: number;
+  /** Entries of a row; not 0. */
+  length: number;
+  base: Pointer | null;
+  models: Pointer;
+  stride: number;
+  count: number;
+  /** 4096 + 16 · length bytes. */
+  scratch: Pointer;
 }
 
 /** A method's parameters with every default filled in. */
@@ -105,6 +128,16 @@ export interface MergeMethod<G extends TObject = TObject, M extends TObject = TO
    * @throws AmalgamError `invalid_recipe` where the method is not defined for what the tensor holds.
    */
   blend?(gram: Gram, settings: Settings<Static<G>, Static<M>>, tensor: string): number[];
+  /**
+   * What `blend` takes for one vector: a whole tensor, or each of its rows, or each of its columns (entries that differ in the first
+   * index only; a vector is one). Coefficients of rows and columns are at `Block.shares`. Default: tensor.
+   */
+  blendScope?(settings: Settings<Static<G>, Static<M>>): 'tensor' | 'row' | 'column';
+  /**
+   * For methods that look at whole rows: replaces the models' inputs there by what each entry gets of its row, which surveys and `combine`
+   * find at `Block.shares`. Null where these settings look at none.
+   */
+  shares?(settings: Settings<Static<G>, Static<M>>): ((rows: Rows) => void) | null;
   /** What the method has to know of its inputs as a whole before it resolves and combines. */
   surveys?(settings: Settings<Static<G>, Static<M>>): Survey[];
   /** Files beside the result. The method's first survey is then one of scope model. */

@@ -4,6 +4,7 @@ export {
   type Block,
   isOverVectors,
   type MergeMethod,
+  type Rows,
   type Settings,
   type TuningSettings,
 } from './definition.js';

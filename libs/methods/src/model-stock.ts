@@ -15,13 +15,23 @@ export const modelStock = defineMethod({
     'Where the task vectors point apart on average (c < 0) the base stays. mergekit’s t is negative there, which leads away from the models, and infinite at c = −1 ÷ (N − 1).',
     'The mean is that of the cosines, as in mergekit; FusionBench averages the angles.',
     'Cosines are exact for any size of the task vectors; mergekit’s shrink where the product of two norms is below 1e-6. A task vector of zeros has cosine 0 with every other.',
-    'Whole tensors only: mergekit’s filter_wise, row by row, is not there.',
+    'With filter_wise each row of a tensor (the last dimension) is a vector of its own; a vector is one row.',
   ],
   base: 'required',
   models: { minimum: 2, maximum: null },
-  parameters: Type.Object({}, { additionalProperties: false }),
+  parameters: Type.Object(
+    {
+      filter_wise: Type.Boolean({
+        default: false,
+        uniform: true,
+        description: 'Take each row of a tensor for a vector of its own',
+      }),
+    },
+    { additionalProperties: false },
+  ),
   modelParameters: Type.Object({}, { additionalProperties: false }),
   inputs: 'task_vectors',
+  blendScope: ({ global }) => (global.filter_wise ? 'row' : 'tensor'),
   blend(gram, { models }) {
     const count = models.length;
     const lengths = norms(gram);

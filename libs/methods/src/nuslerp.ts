@@ -19,14 +19,25 @@ export const nuslerp = defineMethod({
   notes: [
     'Where the weights sum to less than 1e-6 in magnitude t is 0.5, as in mergekit.',
     'Vectors that are aligned or opposite, sin φ < 1e-6, are interpolated on the straight line. mergekit’s bound is 1e-8, which its float32 never meets for opposite vectors.',
-    'Whole tensors only: mergekit’s nuslerp_flatten false, rows or columns one by one, is not there.',
+    'flatten false takes each row of a tensor (the last dimension) for a vector of its own, or with row_wise each column (the first dimension), as mergekit’s nuslerp_flatten and nuslerp_row_wise do, whose documentation says it the other way round. A vector is one row and one column; a scalar is a row of one.',
     'Norms and angle are formed in float64; a base enters the arithmetic, so task vectors are rotated, not models.',
   ],
   base: 'optional',
   models: { minimum: 2, maximum: 2 },
-  parameters: Type.Object({}, { additionalProperties: false }),
+  parameters: Type.Object(
+    {
+      flatten: Type.Boolean({ default: true, uniform: true, description: 'Take a whole tensor for one vector' }),
+      row_wise: Type.Boolean({
+        default: false,
+        uniform: true,
+        description: 'Without flatten: take each column (first dimension) for a vector, not each row (last dimension)',
+      }),
+    },
+    { additionalProperties: false },
+  ),
   modelParameters: Type.Object({ weight: weight(1) }, { additionalProperties: false }),
   inputs: 'by_base',
+  blendScope: ({ global: { flatten, row_wise } }) => (flatten ? 'tensor' : row_wise ? 'column' : 'row'),
   blend(gram, { models }) {
     const [w0, w1] = models.map(({ weight }) => weight) as [number, number];
     const t = Math.abs(w0 + w1) < TINY_WEIGHT ? 0.5 : w1 / (w0 + w1);

@@ -1,5 +1,6 @@
 import { AmalgamError, type Method, suggest } from '@amalgam/contracts';
 import { adamerging } from './adamerging.js';
+import { arceeFusion } from './arcee-fusion.js';
 import { breadcrumbs } from './breadcrumbs.js';
 import { breadcrumbsTies } from './breadcrumbs-ties.js';
 import { consensusTa } from './consensus-ta.js';
@@ -8,6 +9,7 @@ import { dareTies } from './dare-ties.js';
 import type { MergeMethod } from './definition.js';
 import { della } from './della.js';
 import { dellaLinear } from './della-linear.js';
+import { emr } from './emr.js';
 import { extractLora } from './extract-lora.js';
 import { karcher } from './karcher.js';
 import { linear } from './linear.js';
@@ -46,6 +48,7 @@ const METHODS: MergeMethod[] = [
   karcher,
   modelStock,
   nearswap,
+  arceeFusion,
   sce,
   ram,
   ramplusTl,
@@ -55,6 +58,7 @@ const METHODS: MergeMethod[] = [
   metagpt,
   consensusTa,
   pcb,
+  emr,
   adamerging,
   mergeLora,
   extractLora,
