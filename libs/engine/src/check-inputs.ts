@@ -1,4 +1,5 @@
-import { AmalgamError, type FieldError } from '@amalgam/contracts';
+import { AmalgamError, type FieldError, type Recipe } from '@amalgam/contracts';
+import type { TokenPlan } from '@amalgam/tokenizers';
 import type { ModelInput } from './types.js';
 import { type InputView, viewAdapted, viewStored } from './views.js';
 
@@ -8,6 +9,8 @@ export interface MergeInputs<T extends ModelInput = ModelInput> {
   models: T[];
   /** Of each model the adapter that is applied to it; absent: there are none. */
   adapters?: (T | null)[];
+  /** What becomes of vocabularies; a recipe with `tokenizer` needs it. Absent: rows stay as they are. */
+  tokens?: TokenPlan | null;
 }
 
 /** Every input, as `MergePlan.inputs` lists them. */
@@ -58,6 +61,19 @@ export function viewInputs(inputs: MergeInputs): { base: InputView | null; model
       return viewAdapted(labels, { ...base, input: 0 }, own);
     }),
   };
+}
+
+/** @throws AmalgamError `invalid_recipe` for tasks of models that no file holds: graphs are bound to stored tensors. */
+export function refuseTasks(recipe: Recipe, { models, adapters = [] }: MergeInputs): void {
+  if (recipe.tasks === undefined) return;
+  const errors = models.flatMap(({ checkpoint }, i): FieldError[] => {
+    const adapter = adapters[i] ?? null;
+    if (checkpoint.kind !== 'adapter' && adapter === null) return [];
+    const pointer = `/models/${i}/${adapter === null ? 'model' : 'adapter'}`;
+    return [{ pointer, detail: 'a recipe with tasks takes full models: merge the adapter into its base first' }];
+  });
+  if (errors.length > 0)
+    throw new AmalgamError('invalid_recipe', `${errors[0]!.pointer}: ${errors[0]!.detail}`, { errors });
 }
 
 function refuseMisplaced({ base, models, adapters = [] }: MergeInputs): void {

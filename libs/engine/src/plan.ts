@@ -10,11 +10,12 @@ import {
 } from '@amalgam/methods';
 import { compileGlobs } from '@amalgam/tensors';
 import { planAdapterResult } from './adapter-result.js';
-import { listInputs, type MergeInputs, refuseDuplicates, viewInputs } from './check-inputs.js';
+import { listInputs, type MergeInputs, refuseDuplicates, refuseTasks, viewInputs } from './check-inputs.js';
 import { layOut } from './layout.js';
 import { placeMasks } from './masks.js';
 import { planMemory } from './memory.js';
 import { checkModifiers, measuresLengths } from './modifiers.js';
+import { checkRankings } from './ranked-groups.js';
 import { selectTensors } from './select.js';
 import { settleTensors } from './settle.js';
 import { readBytes } from './source.js';
@@ -22,6 +23,7 @@ import { checkSurveys } from './surveys.js';
 import type { MergedTensor, MergePlan, PlanOptions, TuningPlan } from './types.js';
 import { refuseGradients, tellUnmatched } from './varying.js';
 import { layOutVectors } from './vector-layout.js';
+import { planVocabulary } from './vocabulary.js';
 
 /**
  * Checks a merge completely from headers and lays out its result: no weight is read. Which tensors are merged: `selectTensors`.
@@ -37,17 +39,22 @@ export function planMerge(recipe: Recipe, inputs: MergeInputs, options: PlanOpti
   const adapter = method.adapter?.(resolved.settings);
   if (adapter !== undefined) return planAdapterResult(resolved, adapter, inputs, options);
 
-  const { base, models } = viewInputs(inputs);
-  const arrangement = arrange(recipe, inputs);
+  refuseTasks(recipe, inputs);
+  const views = viewInputs(inputs);
+  const { base, models } = views;
+  const vocabulary = planVocabulary(recipe, method, inputs, views);
+  const arrangement = arrange(recipe, inputs, method.models);
   if (arrangement.layers === 0) refuseGradients(recipe);
   const selection = selectTensors(arrangement.tensors, base, models, {
     selects: compileGlobs(recipe.merge?.include, recipe.merge?.exclude),
     outDtype: recipe.out_dtype === undefined ? undefined : OUT_DTYPES[recipe.out_dtype],
     keepsHeads: recipe.slices === undefined && recipe.modules === undefined,
     redundant: arrangement.redundant,
+    vocabulary,
   });
 
   const { merged, settings } = settleTensors(selection.merged, resolved);
+  checkRankings(method, settings, merged);
   checkModifiers(recipe, method, merged);
   checkSurveys(recipe, method, merged, settings);
   const masks = placeMasks(method, inputs.models);
@@ -63,13 +70,19 @@ export function planMerge(recipe: Recipe, inputs: MergeInputs, options: PlanOpti
     hasBase,
     ...layout,
     donor: 0,
-    configChanges: arrangement.config,
+    configChanges: { ...arrangement.config, ...inputs.tokens?.config },
+    tokens: inputs.tokens ?? null,
     ...memory,
     bytesRead: read + [...layout.copied, ...layout.heads].reduce((sum, t) => sum + t.bytes, 0),
     bytesWritten: layout.files.reduce((sum, file) => sum + file.bytes, 0),
     tuning: planTuning(layout.merged, method, settings[0]!, inputs.models.length, read),
     adapter: null,
-    warnings: [...arrangement.warnings, ...selection.warnings, ...tellUnmatched(recipe, selection.merged)],
+    warnings: [
+      ...arrangement.warnings,
+      ...(inputs.tokens?.warnings ?? []),
+      ...selection.warnings,
+      ...tellUnmatched(recipe, selection.merged),
+    ],
   };
 }
 

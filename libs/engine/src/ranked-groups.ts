@@ -1,6 +1,8 @@
-import { isByRow } from '@amalgam/methods';
+import { AmalgamError, quote } from '@amalgam/contracts';
+import { isByRow, type MergeMethod, type Settings } from '@amalgam/methods';
 import type { Job, Naming } from './job.js';
-import { sparsifyByTensor } from './job-settings.js';
+import { sparsifyByTensor, sparsifyEach } from './job-settings.js';
+import type { MergedTensor } from './types.js';
 
 /** Tensors whose entries share a ranking by magnitude: all that some models have, or one. */
 export interface Group {
@@ -40,6 +42,22 @@ export function rankedGroups(job: Job): Group[] {
     });
   });
   return [...groups, ...shared([...ofModels.values()])];
+}
+
+/** @throws AmalgamError `invalid_recipe` for a model that is in a tensor twice: its entries there have no order among each other. */
+export function checkRankings(
+  method: MergeMethod,
+  settings: Settings[],
+  merged: readonly Pick<MergedTensor, 'name' | 'columns' | 'settings'>[],
+): void {
+  const sparsify = sparsifyEach(method, settings);
+  const broken = merged.find(({ columns, settings: own }) => {
+    const rule = sparsify[own];
+    return rule?.by === 'magnitude' && rule.scope === 'model' && new Set(columns).size < columns.length;
+  });
+  if (broken === undefined) return;
+  const detail = `${quote(broken.name)} is merged from one model twice, which a ranking over whole models cannot tell apart; scope tensor can`;
+  throw new AmalgamError('invalid_recipe', detail, { errors: [{ pointer: '/parameters/scope', detail }] });
 }
 
 /** One group for models with the same tensors: their entries are then read and counted together. */
