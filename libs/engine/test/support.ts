@@ -135,7 +135,7 @@ export async function decode(bytes: Uint8Array) {
   return new Map(
     [...tensors].map(([name, { dtype, shape, data }]) => [
       name,
-      { dtype, shape, data, values: dtype.startsWith('I') ? null : toFloat32(dtype, data) },
+      { dtype, shape, data, values: /^[IU]/.test(dtype) ? null : toFloat32(dtype, data) },
     ]),
   );
 }
