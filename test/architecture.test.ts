@@ -22,7 +22,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   client: ['contracts'],
   methods: ['contracts', 'tensors', 'kernels'],
   mergekit: ['contracts', 'methods'],
-  engine: ['contracts', 'tensors', 'architecture', 'adapters', 'kernels', 'methods'],
+  engine: ['contracts', 'tensors', 'tokenizers', 'architecture', 'adapters', 'kernels', 'methods'],
   tuning: ['contracts', 'tensors', 'onnx', 'autodiff', 'kernels', 'methods', 'engine'],
   runtime: libraries().filter((name) => name !== 'client' && name !== 'runtime'),
   dashboard: ['contracts', 'client'],

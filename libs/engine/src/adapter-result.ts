@@ -45,6 +45,7 @@ export function planAdapterResult(
     files: [{ path: ADAPTER_FILE, header, bytes, tensors }],
     donor: 0,
     configChanges: {},
+    tokens: null,
     chunkElements: 0,
     threads: adapter.threads,
     memoryBytes: adapter.memoryBytes,

@@ -2,7 +2,8 @@ import type { ArrangedTensor } from '@amalgam/architecture';
 import { AmalgamError, type Dtype, dtypeBytes, type FieldError, isFloat } from '@amalgam/contracts';
 import { type Placeable, placeHeads } from './layout.js';
 import type { CopiedTensor, MergedTensor, PlannedTensor } from './types.js';
-import type { InputView, ViewedTensor } from './views.js';
+import type { InputView } from './views.js';
+import type { TakenTensor, Vocabulary } from './vocabulary.js';
 
 /** Most problems of one kind that an answer lists; a wrong model can have thousands. */
 const MOST_PROBLEMS = 100;
@@ -31,6 +32,7 @@ export interface SelectOptions {
   keepsHeads: boolean;
   /** Tensors of models that the result does without. */
   redundant: readonly { model: number; name: string }[];
+  vocabulary: Vocabulary;
 }
 
 /**
@@ -45,18 +47,18 @@ export function selectTensors(
   arranged: readonly ArrangedTensor[],
   base: InputView | null,
   models: readonly InputView[],
-  { selects, outDtype, keepsHeads, redundant }: SelectOptions,
+  { selects, outDtype, keepsHeads, redundant, vocabulary }: SelectOptions,
 ): Selection {
   const problems: Problem[] = [];
   const merged: SelectedTensor[] = [];
   const copied: Unplaced<CopiedTensor>[] = [];
   const keptOut = new Set<string>();
   for (const place of arranged) {
-    const reference = referenceOf(place, base, models, problems);
+    const reference = referenceOf(place, base, models, vocabulary, problems);
     if (reference === undefined) continue;
     const { tensor, view } = reference;
     const selected = selects(place.name);
-    const found = selected ? checkTensor(tensor, view, place, models, problems) : undefined;
+    const found = selected ? checkTensor(tensor, view, place, models, vocabulary, problems) : undefined;
     if (found !== undefined && isFloat(tensor.dtype)) {
       merged.push({
         ...toPlaceable(place.name, tensor, outDtype ?? tensor.dtype),
@@ -85,32 +87,35 @@ export function selectTensors(
 
 /** Whose shape and dtype a tensor of the result has: the base's, or the first model's that is merged into it. */
 function referenceOf(
-  { base: inBase, models: inModels }: ArrangedTensor,
+  place: ArrangedTensor,
   base: InputView | null,
   models: readonly InputView[],
+  vocabulary: Vocabulary,
   problems: Problem[],
-): { tensor: ViewedTensor; view: InputView } | undefined {
-  const { model, name } = inBase ?? inModels[0]!;
+): { tensor: TakenTensor; view: InputView } | undefined {
+  const { model, name } = place.base ?? place.models[0]!;
   const view = model === null ? base! : models[model]!;
   const pointer = model === null ? '/base' : `/models/${model}/model`;
   const tensor = view.get(name);
-  if (tensor !== undefined) return { tensor, view };
+  if (tensor !== undefined) return { tensor: vocabulary.reindex(place, model, tensor), view };
   problems.push({ code: 'tensor_missing', pointer, detail: `"${view.reference}" has no tensor "${name}"` });
   return undefined;
 }
 
 /** The models' versions of a tensor of the reference, or undefined when a rule is broken (it is then in `problems`). */
 function checkTensor(
-  tensor: ViewedTensor,
+  tensor: TakenTensor,
   reference: InputView,
   place: ArrangedTensor,
   models: readonly InputView[],
+  vocabulary: Vocabulary,
   problems: Problem[],
-): ViewedTensor[] | undefined {
-  const found: ViewedTensor[] = [];
+): TakenTensor[] | undefined {
+  const found: TakenTensor[] = [];
   for (const { model: i, name } of place.models) {
     const model = models[i]!;
-    const other = model.get(name);
+    const stored = model.get(name);
+    const other = stored && vocabulary.reindex(place, i, stored);
     const pointer = `/models/${i}/model`;
     const where = `tensor "${name}"`;
     if (other === undefined) {
@@ -120,7 +125,11 @@ function checkTensor(
       problems.push({ code: 'tensor_missing', pointer, detail });
     } else if (!sameShape(tensor.shape, other.shape)) {
       const shapes = `${showShape(tensor.shape)} in "${reference.reference}" but ${showShape(other.shape)} in "${model.reference}"`;
-      problems.push({ code: 'shape_mismatch', pointer, detail: `${where} has shape ${shapes}` });
+      problems.push({
+        code: 'shape_mismatch',
+        pointer,
+        detail: `${where} has shape ${shapes}${vocabulary.advice(i, name)}`,
+      });
     } else if (
       isFloat(tensor.dtype) !== isFloat(other.dtype) ||
       (!isFloat(tensor.dtype) && tensor.dtype !== other.dtype)
@@ -182,7 +191,7 @@ function countTensors(names: string[]): string {
   return `${names.length} tensor${names.length === 1 ? '' : 's'} (${names.slice(0, 3).join(', ')}${rest})`;
 }
 
-function toPlaceable(name: string, { shape, elements }: ViewedTensor, dtype: Dtype): Placeable {
+function toPlaceable(name: string, { shape, elements }: TakenTensor, dtype: Dtype): Placeable {
   return { name, dtype, shape, elements, bytes: elements * dtypeBytes(dtype) };
 }
 

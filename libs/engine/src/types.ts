@@ -2,6 +2,7 @@ import type { AdapterPlan } from '@amalgam/adapters';
 import type { AssetFile, Dtype, Recipe } from '@amalgam/contracts';
 import type { Settings, TuningSettings } from '@amalgam/methods';
 import type { CheckpointDescription } from '@amalgam/tensors';
+import type { TokenPlan } from '@amalgam/tokenizers';
 import type { Source } from './source.js';
 
 /** A checkpoint that takes part in a merge, described from its headers. */
@@ -90,6 +91,8 @@ export interface MergePlan {
   donor: number;
   /** What differs from the donor's config.json: dotted paths to values. */
   configChanges: Record<string, unknown>;
+  /** The result's tokenizer, with indices into `inputs`; null: the donor's files as they are. */
+  tokens: TokenPlan | null;
   chunkElements: number;
   threads: number;
   memoryBytes: number;

@@ -1,11 +1,11 @@
 import { adapterDeltas } from '@amalgam/adapters';
 import type { CheckpointDescription, CheckpointTensor } from '@amalgam/tensors';
-import type { LowRank, Source, Stored } from './source.js';
+import type { LowRank, Stored } from './source.js';
 import type { ModelInput } from './types.js';
 
 /** A tensor of an input, and where its values come from. */
 export interface ViewedTensor extends Pick<CheckpointTensor, 'name' | 'dtype' | 'shape' | 'elements'> {
-  source: Source;
+  source: Stored | LowRank<Stored>;
 }
 
 /** An input as the merge takes it. */
