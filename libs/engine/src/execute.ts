@@ -1,11 +1,12 @@
-import { mkdir, open } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { dtypeBytes, type Report } from '@amalgam/contracts';
-import type { Found } from '@amalgam/methods';
 import { executeAdapter } from './adapter-result.js';
 import { coefficientRows, type EffectiveCoefficients } from './coefficients.js';
 import { toCopyTasks } from './copies.js';
 import { allOrFirstFailure, overTensors } from './gather.js';
+import { rescalersOf, writeMasks } from './masks.js';
+import { type Factors, findFactors, type Known } from './modifiers.js';
+import { createFile } from './output-file.js';
 import { buildReport, type MergeStatistics, newStatistics, type TensorStatistics } from './report.js';
 import { type Session, type SessionOptions, withThreads } from './session.js';
 import type { Bands } from './trim.js';
@@ -54,7 +55,15 @@ export async function executeMerge(plan: MergePlan, options: ExecuteOptions): Pr
       const bands = await lap('trimming', () => session.findBands());
       const blends = await lap('measuring', () => session.findBlends());
       const found = await lap('measuring', () => session.findSurveys(bands));
+      const known: Known = { bands: bands?.byTensor ?? null, blends, found };
+      const factors = await lap('measuring', () => findFactors(plan, session.job, known, session.run));
+      statistics.modifier = factors?.modifier ?? null;
+      statistics.rescalers = rescalersOf(plan, found);
       statistics.thresholds = bands?.thresholds ?? null;
+      const pathTo = (file: { path: string }) => join(options.outDir, file.path);
+      const isLeft = (index: number) => !options.finished?.has(plan.files[index]!.path);
+      const maskFiles = plan.masks.map(({ file }) => file).filter(isLeft);
+      const writesMasks = once(() => writeMasks(plan, maskFiles, pathTo, session.job, found ?? [], session.run));
       const files: WrittenFile[] = [];
       for (const [index, file] of plan.files.entries()) {
         const done = options.finished?.get(file.path);
@@ -63,8 +72,12 @@ export async function executeMerge(plan: MergePlan, options: ExecuteOptions): Pr
           files.push(done.file);
           continue;
         }
-        const path = join(options.outDir, file.path);
-        const own = await lap('merging', () => writeFile(plan, index, path, session, { bands, blends, found }));
+        const path = pathTo(file);
+        const own = await lap('merging', async () => {
+          if (!maskFiles.includes(index)) return writeFile(plan, index, path, session, bands, known, factors);
+          await writesMasks();
+          return [];
+        });
         statistics.add(own);
         const sha256 =
           options.digests === false ? null : await lap('digests', () => session.run<string>({ kind: 'digest', path }));
@@ -95,6 +108,11 @@ export async function executeMerge(plan: MergePlan, options: ExecuteOptions): Pr
   });
 }
 
+function once(work: () => Promise<void>): () => Promise<void> {
+  let promise: Promise<void> | undefined;
+  return () => (promise ??= work());
+}
+
 function stopwatch(statistics: MergeStatistics) {
   return async <T>(stage: string, work: () => Promise<T>): Promise<T> => {
     const start = performance.now();
@@ -109,18 +127,11 @@ async function writeFile(
   index: number,
   path: string,
   { job, inputIndex, run }: Session,
-  { bands, blends, found }: { bands: Bands | null; blends: number[][] | null; found: Found[][] | null },
+  bands: Bands | null,
+  { blends, found }: Known,
+  factors: Factors | null,
 ): Promise<TensorStatistics[]> {
-  const file = plan.files[index]!;
-  await mkdir(dirname(path), { recursive: true });
-  const handle = await open(path, 'wx');
-  try {
-    await handle.writeFile(file.header);
-    await handle.truncate(file.bytes);
-  } finally {
-    await handle.close();
-  }
-
+  await createFile(path, plan.files[index]!);
   const mine = plan.merged.flatMap((tensor, i) => (tensor.file === index ? [i] : []));
   const merging = overTensors(job, mine, bands, run, (spans, spanBands) => ({
     kind: 'merge',
@@ -129,6 +140,7 @@ async function writeFile(
     bands: spanBands,
     blends: blends === null ? null : spans.map((span) => blends[span.tensor]!),
     found: found === null ? null : spans.map((span) => found[span.tensor]!),
+    factors: factors === null ? null : spans.map((span) => factors.byTensor[span.tensor]!),
   }));
   const copying = toCopyTasks(plan, index, path, inputIndex).map((task) => run(task));
   await allOrFirstFailure<unknown>([merging, ...copying]);

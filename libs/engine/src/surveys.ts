@@ -1,6 +1,14 @@
-import { AmalgamError } from '@amalgam/contracts';
+import { AmalgamError, type Recipe } from '@amalgam/contracts';
 import { reducePairwise } from '@amalgam/kernels';
-import { type Found, getMethod, type Ranking, type Settings, type Sums, type Survey } from '@amalgam/methods';
+import {
+  type Found,
+  getMethod,
+  type MergeMethod,
+  type Ranking,
+  type Settings,
+  type Sums,
+  type Survey,
+} from '@amalgam/methods';
 import { allOrFirstFailure } from './gather.js';
 import type { Job } from './job.js';
 import { HISTOGRAM_BYTES } from './memory.js';
@@ -22,6 +30,25 @@ export function surveysOf(method: string, settings: Settings): Survey[] {
     made.set(settings, surveys);
   }
   return surveys;
+}
+
+/**
+ * @throws AmalgamError `invalid_recipe` when a survey of whole models meets tensors that are made of different ones
+ */
+export function checkSurveys(
+  recipe: Recipe,
+  method: MergeMethod,
+  merged: readonly { columns: number[]; settings: number }[],
+  settings: Settings[],
+): void {
+  const whole = merged.filter((tensor) =>
+    surveysOf(method.name, settings[tensor.settings]!).some(({ scope }) => scope === 'model'),
+  );
+  const first = whole[0]?.columns.join();
+  if (whole.every(({ columns }) => columns.join() === first)) return;
+  const pointer = recipe.slices === undefined ? '/modules' : '/slices';
+  const detail = `${method.name} measures whole models here, so every slice and module must merge the same ones in the same order`;
+  throw new AmalgamError('invalid_recipe', detail, { errors: [{ pointer, detail }] });
 }
 
 /**
