@@ -1,11 +1,20 @@
 import { escapePointer, findModel, quote, quoteList, type Recipe, suggest } from '@amalgam/contracts';
 import { arrangeSlices } from './arrange-slices.js';
 import type { ArrangedInputs, ArrangedTensor, Arrangement } from './arrangement.js';
+import { tellDifferences } from './differences.js';
 import { followLayers, type LayerOrigin } from './followed-config.js';
 import { untie } from './heads.js';
 import { type Input, type Inputs, isBuffer, lookUp, openInputs } from './inputs.js';
 import { type Problem, toError } from './refusal.js';
 import { type ModuleKey, openSlices } from './slice-sources.js';
+
+/** How many models a method merges; maximum null: any number. */
+export interface Takes {
+  minimum: number;
+  maximum: number | null;
+}
+
+const ANY_NUMBER: Takes = { minimum: 1, maximum: null };
 
 /**
  * Which tensors the result has, and which tensors of the inputs each is made of; from names, shapes and configs alone.
@@ -13,13 +22,16 @@ import { type ModuleKey, openSlices } from './slice-sources.js';
  * Without slices and modules these are the base's (without a base: the first model's), each from the tensors of the same name, whether or
  * not a model has one: whoever reads them says so. With slices, layers are chosen, renumbered, and the config follows.
  *
+ * Where a recipe has modules, what belongs to none of them is merged from all models; a method that takes a single one (`takes`) gets the
+ * first, with a warning.
+ *
  * @throws AmalgamError `invalid_recipe` for layers and modules that are not there, `tensor_missing` for slices' sources that differ,
  * with every problem found and its JSON pointer
  */
-export function arrange(recipe: Recipe, given: ArrangedInputs): Arrangement {
+export function arrange(recipe: Recipe, given: ArrangedInputs, takes: Takes = ANY_NUMBER): Arrangement {
   const inputs = openInputs(given);
   const problems: Problem[] = [];
-  const warnings: string[] = [];
+  const warnings = tellDifferences(inputs);
   const parts = partsOf(recipe, inputs, problems);
   if (problems.length > 0) throw toError(problems);
 
@@ -43,12 +55,24 @@ export function arrange(recipe: Recipe, given: ArrangedInputs): Arrangement {
 
   keepImplied(inputs.donor, changes);
 
+  const forOthers = choiceForOthers(recipe, takes);
+  const others: string[] = [];
   for (const [name, { shape }] of inputs.donor.tensors) {
     const part = parts.find((candidate) => candidate.holds(name));
     if (part !== undefined && sliced.has(part)) continue;
-    const arranged = arrangeWhole(recipe, inputs, name, part ?? null);
+    if (part === undefined) others.push(name);
+    const choice = part === undefined ? (forOthers ?? []) : (part.models ?? allOf(recipe));
+    const arranged = arrangeWhole(inputs, name, part?.module.key ?? null, choice);
     if (arranged.models.length > 0 && !(isBuffer(name, shape) && !isEverywhere(arranged, inputs)))
       tensors.push(arranged);
+  }
+  if (others.length > 0) {
+    const where = `${quoteList(others)} in no module of the recipe`;
+    if (forOthers === undefined) {
+      const detail = `${where}: ${recipe.models.length} models are too many or too few there; name their modules, with models`;
+      throw toError([{ code: 'invalid_recipe', pointer: '/modules', detail }]);
+    }
+    if (forOthers.length < recipe.models.length) warnings.push(`${where}: from the first model`);
   }
   const heads = untie(recipe, inputs, tensors, sliced.size > 0);
   return {
@@ -60,6 +84,9 @@ export function arrange(recipe: Recipe, given: ArrangedInputs): Arrangement {
   };
 }
 
+/** Models that are merged, and which of the module's entries they are. */
+type Choice = { model: number; source: number | null }[];
+
 /** A module that the recipe says something of; or, with slices of its own, the whole model. */
 interface Part {
   module: ModuleKey;
@@ -67,7 +94,7 @@ interface Part {
   stack: number | null;
   slices: Recipe['slices'];
   /** Those merged here, in order; undefined: all. */
-  models: { model: number; source: number }[] | undefined;
+  models: Choice | undefined;
   /** JSON pointer. */
   at: string;
   /** Does a tensor of the donor belong to it? */
@@ -136,26 +163,40 @@ function partsOf(recipe: Recipe, { donor }: Inputs, problems: Problem[]): Part[]
   });
 }
 
+function allOf({ models }: Pick<Recipe, 'models'>): Choice {
+  return models.map((_, model) => ({ model, source: null }));
+}
+
+/**
+ * What merges the tensors that no module of the recipe holds: all models, or the first one for methods that take one; undefined: the
+ * method takes neither.
+ */
+function choiceForOthers({ models, modules }: Recipe, { minimum, maximum }: Takes): Choice | undefined {
+  const all = allOf({ models });
+  if (modules === undefined) return all;
+  if (maximum === 1) return all.slice(0, 1);
+  return all.length >= minimum && all.length <= (maximum ?? all.length) ? all : undefined;
+}
+
 /** A tensor from those of the same name. */
 function arrangeWhole(
-  recipe: Recipe,
   { base, models, donor }: Inputs,
   name: string,
-  part: Part | null,
+  module: string | null,
+  choice: Choice,
 ): ArrangedTensor {
   const layer = donor.architecture.layerOf(name);
   const count = layer === null ? 0 : (donor.architecture.stacks[layer.stack]?.count ?? 0);
-  const chosen = part?.models ?? recipe.models.map((_, model) => ({ model, source: null }));
   return {
     name,
     base: base === null ? null : { model: null, name },
-    models: chosen.flatMap(({ model }) => {
+    models: choice.flatMap(({ model }) => {
       const input = models[model];
       return input === undefined ? [] : [{ model, name: lookUp(input, name, donor) ?? name }];
     }),
     slice: null,
-    module: part?.module.key ?? null,
-    sources: chosen.flatMap(({ source }) => (source === null ? [] : [source])),
+    module,
+    sources: choice.flatMap(({ source }) => (source === null ? [] : [source])),
     t: layer === null ? 0 : count === 1 ? 1 : layer.index / (count - 1),
   };
 }

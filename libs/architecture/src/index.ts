@@ -1,4 +1,4 @@
-export { arrange } from './arrange.js';
+export { arrange, type Takes } from './arrange.js';
 export type { ArrangedInput, ArrangedInputs, ArrangedTensor, Arrangement } from './arrangement.js';
 export { type Architecture, describeArchitecture } from './describe.js';
 export { editConfig } from './edit-config.js';

@@ -68,6 +68,30 @@ describe('without slices', () => {
   });
 });
 
+describe('models that their configs tell apart', () => {
+  const llama = make('llama');
+  const other = (changes: object) => ({ ...llama, config: { ...llama.config, ...changes } });
+  const told = async (changes: object) => (await arranged({}, { a: llama, b: other(changes) })).warnings;
+
+  it('are a warning where no shape shows it', async () => {
+    expect(await told({ num_attention_heads: 8, head_dim: 2 })).toEqual([
+      'config.json of "b" differs from that of "a": num_attention_heads 8, not 4; head_dim 2, not 4',
+    ]);
+    const nested = { ...make('llava').config, text_config: { rope_parameters: { rope_theta: 1, type: 'x' } } };
+    const same = { ...nested, text_config: { rope_parameters: { type: 'x', rope_theta: 1 } } };
+    const far = { ...nested, text_config: { rope_parameters: { type: 'x', rope_theta: 2 } } };
+    const { shapes } = llama;
+    const models = { a: { shapes, config: nested }, b: { shapes, config: same }, c: { shapes, config: far } };
+    expect((await arranged({}, models)).warnings).toEqual([expect.stringContaining('"c" differs')]);
+  });
+
+  it('are none where they differ in what means nothing here, or one says nothing', async () => {
+    expect(await told({ transformers_version: '5', bos_token_id: 7, hidden_act: 'silu', rms_norm_eps: null })).toEqual(
+      [],
+    );
+  });
+});
+
 describe('modules', () => {
   const llava = make('llava');
 
@@ -123,6 +147,19 @@ describe('modules', () => {
   it('of a model with one stack are the whole model', async () => {
     const result = await arranged({ modules: { default: { slices: [slice(['a', 1, 3])] } } }, { a: make('llama') });
     expect([result.config, tensorOf(result, 'lm_head.weight').module]).toEqual([{ num_hidden_layers: 2 }, 'default']);
+  });
+
+  it('leave the rest to all models, or to the first one where a method takes one, or say what is missing', async () => {
+    const models = { a: llava, b: llava };
+    const modules = { text_decoder: { slices: [slice(['a', 0, 2])] } };
+    const merged = (minimum: number, maximum: number | null) => arranged({ modules }, models, { minimum, maximum });
+    const rest = 'multi_modal_projector.linear_1.bias';
+    expect(tensorOf(await merged(1, null), rest).models).toHaveLength(2);
+    const single = await merged(1, 1);
+    expect(tensorOf(single, rest).models).toEqual([{ model: 0, name: rest }]);
+    expect(single.warnings).toEqual([expect.stringMatching(/^"multi_modal_projector.*: from the first model$/)]);
+    const { errors } = await refusal(merged(3, 3));
+    expect(errors['/modules']).toMatch(/in no module of the recipe: 2 models are too many or too few there/);
   });
 
   it('that are not there are refused with those that are', async () => {

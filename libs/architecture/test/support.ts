@@ -1,6 +1,6 @@
 import type { Recipe, Slice } from '@amalgam/contracts';
 import { AmalgamError } from '@amalgam/contracts';
-import { type Arrangement, arrange, editConfig } from '../src/index.js';
+import { type Arrangement, arrange, editConfig, type Takes } from '../src/index.js';
 import { type Described, describeModel, FAMILIES, type Family, type Sizes, type TinyModel } from './models/index.js';
 
 export const RECIPE = { method: 'passthrough' } as const;
@@ -9,6 +9,7 @@ export const RECIPE = { method: 'passthrough' } as const;
 export async function arranged(
   recipe: Omit<Recipe, 'method' | 'models'> & { models?: Recipe['models'] },
   models: Record<string, Described>,
+  takes?: Takes,
 ): Promise<Arrangement> {
   const open = async (reference: string) => describeModel(reference, models[reference] as Described);
   const listed = recipe.models ?? Object.keys(models).flatMap((model) => (model === recipe.base ? [] : [{ model }]));
@@ -18,6 +19,7 @@ export async function arranged(
       base: recipe.base === undefined ? null : await open(recipe.base),
       models: await Promise.all(listed.map(({ model }) => open(model))),
     },
+    takes,
   );
 }
 
