@@ -16,6 +16,8 @@ const ROWS_AT_ONCE = 64;
 
 /** Which stored tensor stands for a binding's. */
 export type Weights = (binding: Binding) => StoredTensor;
+/** What is fed for a binding, in its initializer's order. */
+export type BoundValues = (binding: Binding) => Promise<Float32Array>;
 
 /** Values of stored tensors in memory, each once. */
 export class WeightCache {
@@ -61,11 +63,10 @@ export class Forward {
   }
 
   /** Logits of some rows: [rows, classes] or [rows, positions, classes]. Errors: `invalid_graph` when they are not. */
-  async logits(feeds: Record<string, Tensor>, weights: Weights, cache: WeightCache): Promise<Tensor> {
+  async logits(feeds: Record<string, Tensor>, values: BoundValues): Promise<Tensor> {
     const all = { ...feeds };
     for (const binding of this.#task.bindings) {
-      const values = await cache.get(weights(binding), binding.transposed);
-      all[binding.initializer] = floatTensor(values, binding.dims);
+      all[binding.initializer] = floatTensor(await values(binding), binding.dims);
     }
     const names = new Set(this.#session.inputNames);
     const needed = Object.fromEntries(Object.entries(all).filter(([name]) => names.has(name)));
@@ -98,7 +99,8 @@ export class Forward {
       // A graph that takes so many rows and no fewer gets the last one again; what it says of them is left out.
       const fed = Array.from({ length: fixedBatch ?? count }, (_, i) => Math.min(begin + i, rows - 1));
       const wanted = fed.slice(0, count);
-      const tensor = await this.logits(await feedsOf(this.#task, reader, fed), weights, cache);
+      const values: BoundValues = (binding) => cache.get(weights(binding), binding.transposed);
+      const tensor = await this.logits(await feedsOf(this.#task, reader, fed), values);
       const { dims } = tensor;
       const classes = dims.at(-1)!;
       if (begin === 0) await requireJudgeable(reader, mask, dims);

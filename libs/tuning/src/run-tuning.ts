@@ -1,7 +1,7 @@
 import { basename, dirname, join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { AmalgamError, quote, quoteList, toPlain } from '@amalgam/contracts';
-import { graphOf, modelOf, writeModel } from '@amalgam/onnx';
+import { writeModel } from '@amalgam/onnx';
 import { checkFinite, type DatasetReader, openDataset } from '@amalgam/tensors';
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import { adamStep, clampGradient, clampTable, type Table } from './adam.js';
@@ -10,12 +10,13 @@ import { requireDifferentiable } from './differentiable.js';
 import { gatherMask, gatherRows } from './feeds.js';
 import { WeightCache } from './forward.js';
 import type { TuneJob, TuningState } from './jobs.js';
+import { MergedValues } from './merged-values.js';
 import { COEFFICIENTS } from './merging-nodes.js';
 import type { Message, Tuned } from './messages.js';
 import { requireJudgeable } from './positions.js';
 import { openMergedTensors, type PreparedTask, prepareTask } from './prepare.js';
 import { Sampler } from './sampling.js';
-import { checkStep, verifyBinding } from './self-check.js';
+import { checkLosses, ownLoss, verifyBinding } from './self-check.js';
 import { asErrors, floatsOf, floatTensor, openSession, probe } from './session.js';
 import { buildStepGraph, GRADIENT_OUTPUT, LOSSES_OUTPUT, type StepGraph } from './step-graph.js';
 
@@ -61,8 +62,9 @@ export async function runTuning(job: TuneJob, tell: (message: Message) => void):
     const bindings = tasks.map(describeBinding);
     const state = job.resume === null ? freshState(job) : { ...job.resume };
     if (job.resume !== null) state.resumedAt = [...state.resumedAt, state.step];
-    stepper = await openStepper(job, tasks, readers, tell);
-    if (state.step < settings.steps) await learn(job, stepper, state, tell);
+    const opened = await openStepper(job, tasks, readers, state, tell);
+    stepper = opened.stepper;
+    if (state.step < settings.steps) await learn(job, opened, state, tell);
     return { state, bindings, peakRssBytes: process.resourceUsage().maxRSS * 1024, encoders: stepper.encoders };
   } finally {
     for (const reader of readers) await reader.close();
@@ -87,21 +89,25 @@ async function checkEvaluation(
 
 async function learn(
   job: TuneJob,
-  stepper: Stepper,
+  { stepper, first }: Opened,
   state: TuningState,
   tell: (message: Message) => void,
 ): Promise<void> {
   const { settings } = job;
   const names = job.tasks.map(({ name }) => name);
   let nextStateAt = performance.now() + STATE_EVERY_MS;
+  let done: Opened['first'] | null = first;
   while (state.step < settings.steps) {
-    const started = performance.now();
+    const started = performance.now() - (done?.milliseconds ?? 0);
     const at = `step ${state.step + 1}`;
     // The graph ran with the rows of the first step: what it refuses now is in the rows, an index out of bounds say.
     const refused = `${at}: the runtime refuses the rows of one of the tasks ${quoteList(names)}`;
-    const { losses, gradient } = await asErrors('invalid_dataset', refused, () =>
-      stepper.step(clampTable(state.coefficients, settings.clamp), state.step),
-    );
+    const { losses, gradient } =
+      done ??
+      (await asErrors('invalid_dataset', refused, () =>
+        stepper.step(clampTable(state.coefficients, settings.clamp), state.step),
+      ));
+    done = null;
     requireFinite(losses, gradient, at, names);
     if (state.step === 0) state.insensitive = insensitiveRows(gradient);
     for (const row of state.insensitive) gradient[row]!.fill(0);
@@ -213,33 +219,31 @@ export class Stepper {
   }
 }
 
+/** A step graph that is loaded, and what it gave for the step that comes next. */
+interface Opened {
+  stepper: Stepper;
+  first: StepResult & { milliseconds: number };
+}
+
 /**
- * Builds the step graph, loads it and holds it against the tasks' own graphs. Graphs that cannot run with other rows than one
- * batch, or give other numbers then, run alone.
+ * Builds the step graph, loads it, and holds its first step against the tasks' own graphs. Graphs that cannot run with other
+ * rows than one batch, or give other numbers then, run alone.
  */
 async function openStepper(
   job: TuneJob,
   tasks: readonly PreparedTask[],
   readers: readonly DatasetReader[],
+  state: TuningState,
   tell: (message: Message) => void,
-): Promise<Stepper> {
+): Promise<Opened> {
   const { settings } = job;
   const samplers = tasks.map(({ job: { name } }, t) => new Sampler(settings, name, readers[t]!.description.rows));
-  const expected: number[] = [];
-  // Mostly the base's, which all graphs have.
-  const cache = new WeightCache();
-  for (const [t, task] of tasks.entries()) {
-    // It is changed by this, and the step graph made of it below.
-    const copy = { ...task, graph: graphOf(modelOf(task.graph), task.graph.name) };
-    const { loss, logits } = await verifyBinding(job, copy, readers[t]!, samplers[t]!.rows(0), settings, cache);
-    await checkEvaluation(task, logits);
-    expected.push(loss);
-  }
-  cache.clear();
+  const coefficients = clampTable(state.coefficients, settings.clamp);
+  const expected = await ownLosses(job, tasks, readers, coefficients, (t) => samplers[t]!.rows(state.step));
   for (const task of tasks) await openMergedTensors(task, job);
   const { batchSize, batchesPerStep, granularity, loss } = settings;
   const portable = job.provider === 'webgpu';
-  const open = async (share: boolean): Promise<Stepper> => {
+  const open = async (share: boolean): Promise<Opened> => {
     const graph = await buildStepGraph(tasks, {
       vectors: job.vectors,
       location: basename(job.vectors.path),
@@ -258,8 +262,10 @@ async function openStepper(
     await writeModel(graph.model, path);
     const stepper = new Stepper(await openSession(path, job), graph, readers, samplers, job);
     try {
-      await checkStep(stepper, expected, job);
-      return stepper;
+      const started = performance.now();
+      const result = await stepper.step(coefficients, state.step);
+      checkLosses(result.losses, expected, job);
+      return { stepper, first: { ...result, milliseconds: performance.now() - started } };
     } catch (error) {
       await stepper.release();
       throw error;
@@ -273,6 +279,30 @@ async function openStepper(
     tell({ kind: 'note', text: 'the tasks’ graphs do not run together: each runs alone', fields: { detail } });
   }
   return open(false);
+}
+
+/** The losses of the next step as the tasks' own graphs have them, once it is clear that their weights are the checkpoints'. */
+async function ownLosses(
+  job: TuneJob,
+  tasks: readonly PreparedTask[],
+  readers: readonly DatasetReader[],
+  coefficients: Table,
+  rowsOf: (task: number) => number[],
+): Promise<number[]> {
+  // Mostly the base's, which all graphs have.
+  const cache = new WeightCache();
+  for (const [t, task] of tasks.entries()) {
+    await verifyBinding(job, task, readers[t]!, rowsOf(t).slice(0, job.settings.batchSize), cache);
+  }
+  cache.clear();
+  const merged = new MergedValues(job.vectors, coefficients);
+  const losses: number[] = [];
+  for (const [t, task] of tasks.entries()) {
+    const { loss, logits } = await ownLoss(job, task, readers[t]!, rowsOf(t), { merged, cache });
+    await checkEvaluation(task, logits);
+    losses.push(loss);
+  }
+  return losses;
 }
 
 function describeBinding({ job, bindings, constants, unused }: PreparedTask): Tuned['bindings'][number] {

@@ -69,7 +69,10 @@ describe('the zoo’s vision transformer', () => {
       const rows = Array.from({ length: 16 }, (_, row) => row);
       const weights = ({ tensor }: { tensor: string }) =>
         (model === 'base' ? base!.tensors[tensor] : undefined) ?? models[task]!.tensors[tensor]!;
-      const logits = await own.logits(await feedsOf(prepared, reader, rows), weights, new WeightCache());
+      const cache = new WeightCache();
+      const logits = await own.logits(await feedsOf(prepared, reader, rows), (binding) =>
+        cache.get(weights(binding), binding.transposed),
+      );
       return Float32Array.from(logits.data as Float32Array);
     } finally {
       await own.release();
