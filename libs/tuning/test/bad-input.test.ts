@@ -151,7 +151,12 @@ describe('logits', () => {
       graph.addOutput({ name: 'wide', type: { tensorType: { elemType: 1 } } });
       return withGraph(graph, { logits: 'wide' });
     };
-    await expectError(tune(reshaped(-1, 1, 1, 5)), 'invalid_graph', 'a.onnx', '"wide" has shape [2, 1, 1, 5] for 2 rows');
+    await expectError(
+      tune(reshaped(-1, 1, 1, 5)),
+      'invalid_graph',
+      'a.onnx',
+      '"wide" has shape [2, 1, 1, 5] for 2 rows',
+    );
     await expectError(tune(reshaped(1, -1)), 'invalid_graph', 'a.onnx', '"wide" has shape [1, 20]', '4 rows');
   });
 });
