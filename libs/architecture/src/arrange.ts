@@ -14,6 +14,8 @@ export interface Takes {
   maximum: number | null;
 }
 
+/** Of modules, among which a misspelt one is looked for. */
+const MOST_NAMES = 100;
 const ANY_NUMBER: Takes = { minimum: 1, maximum: null };
 
 /**
@@ -122,7 +124,7 @@ function partsOf(recipe: Recipe, { donor }: Inputs, problems: Problem[]): Part[]
   return Object.entries(recipe.modules ?? {}).flatMap(([key, module]): Part[] => {
     const at = `/modules/${escapePointer(key)}`;
     const found = modules.find(key);
-    const names = modules.all.map(({ name }) => name);
+    const names = modules.all.slice(0, MOST_NAMES).map(({ name }) => name);
     const [index] = found;
     if (index === undefined) {
       const known = names.length === 0 ? 'it has none' : `it has ${quoteList(names)}`;
@@ -132,7 +134,7 @@ function partsOf(recipe: Recipe, { donor }: Inputs, problems: Problem[]): Part[]
     for (const one of found) {
       const other = taken.get(one);
       if (other !== undefined)
-        refuse(at, `${quote(key)} and ${quote(other)} are the same module, ${quote(names[one] ?? '')}`);
+        refuse(at, `${quote(key)} and ${quote(other)} are the same module, ${quote(modules.all[one]?.name ?? '')}`);
       taken.set(one, key);
     }
     const stack = modules.all[index]?.stack ?? null;
@@ -149,7 +151,7 @@ function partsOf(recipe: Recipe, { donor }: Inputs, problems: Problem[]): Part[]
     const references = module.models ?? whole;
     return [
       {
-        module: { key, name: names[index] ?? key },
+        module: { key, name: modules.all[index]?.name ?? key },
         stack,
         slices: whole === undefined ? module.slices : undefined,
         models: references?.flatMap(({ model: reference }, source) => {

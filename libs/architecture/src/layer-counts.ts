@@ -20,6 +20,7 @@ const COUNT_KEYS = new Set([
 /** Most blocks that a config is believed. */
 const MOST_LAYERS = 1_000_000;
 const MAX_DEPTH = 4;
+const MOST_COUNTS = 256;
 
 /** A number of layers in a config. */
 export interface LayerCount {
@@ -47,7 +48,7 @@ export function layerCounts(config: JsonObject | null): LayerCount[] {
     for (const [key, value] of inner) walk(value, [...path, key]);
   };
   if (config !== null) walk(config, []);
-  return found;
+  return found.slice(0, MOST_COUNTS);
 }
 
 /** The object at a path of a config, or null. */

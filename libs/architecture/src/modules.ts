@@ -118,13 +118,13 @@ function distinctPath(stack: Stack, stacks: readonly Stack[]): string {
 /** The name of the module that a tensor is in, by its path. `modules` begins with those of the stacks. */
 function pathOf(name: string, stacks: readonly Stack[], modules: readonly Module[]): string {
   const own = modules.slice(0, stacks.length).findIndex((module) => isUnder(name, module.name));
+  const [module, stack] = [modules[own], stacks[own]];
   const parts = name.split('.');
-  if (own >= 0) {
-    const { name: path } = modules[own] as Module;
+  if (module !== undefined && stack !== undefined) {
     // A projector inside of a vision tower is what joins the two, and neither's layer.
-    const isInStack = isUnder(name, (stacks[own] as Stack).prefix);
-    const at = isInStack ? -1 : parts.findIndex((part, i) => i >= path.split('.').length && PROJECTOR.test(part));
-    return at < 0 || at === parts.length - 1 ? path : parts.slice(0, at + 1).join('.');
+    const depth = module.name.split('.').length;
+    const at = isUnder(name, stack.prefix) ? -1 : parts.findIndex((part, i) => i >= depth && PROJECTOR.test(part));
+    return at < 0 || at === parts.length - 1 ? module.name : parts.slice(0, at + 1).join('.');
   }
   let length = 1;
   const pathTo = () => parts.slice(0, length).join('.');

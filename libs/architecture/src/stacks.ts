@@ -20,6 +20,11 @@ export interface Stack {
   counts: LayerCount[];
 }
 
+/** More than any model has; beyond them, names were made to take time, and there are no stacks. */
+const MOST_PREFIXES = 1000;
+const MOST_STACKS = 64;
+const LONGEST_PREFIX = 512;
+
 interface Candidate {
   prefix: string;
   blocks: Set<string>[];
@@ -32,7 +37,13 @@ interface Candidate {
  * least two blocks of which half are alike.
  */
 export function findStacks(names: Iterable<string>, config: JsonObject | null): Stack[] {
+  const stacks = inferStacks(names, config);
+  return stacks.length > MOST_STACKS ? [] : stacks;
+}
+
+function inferStacks(names: Iterable<string>, config: JsonObject | null): Stack[] {
   const candidates = findCandidates(names);
+  if (candidates.length > MOST_PREFIXES) return [];
   const counts = layerCounts(config);
   const extra = trailingBlocks(config);
   const backed = candidates.flatMap(({ ...candidate }) => {
@@ -58,7 +69,7 @@ function findCandidates(names: Iterable<string>): Candidate[] {
   const found = new Map<string, Map<number, Set<string>>>();
   for (const name of names) {
     const split = splitBlockName(name);
-    if (split === null) continue;
+    if (split === null || split.prefix.length > LONGEST_PREFIX) continue;
     const blocks = found.get(split.prefix) ?? new Map<number, Set<string>>();
     found.set(split.prefix, blocks);
     const block = blocks.get(split.index);

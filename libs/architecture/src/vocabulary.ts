@@ -19,6 +19,8 @@ const OTHER_EMBEDDING =
   /(position|pos_emb|wpe|token_type|segment|relative|rotary|patch|class_emb|time|entity|vision|visual|image|audio|mel_)/i;
 /** Rows that an embedding is padded to, for the hardware or for tokens to come, over those that config.json says. */
 const MOST_PADDING = 2;
+/** Janus has six. */
+const MOST_FOUND = 64;
 
 /**
  * Tensors outside of the stacks whose first dimension is the vocabulary: by config.json's vocab_size (anywhere in it) and their
@@ -37,7 +39,7 @@ export function findVocabulary(tensors: Iterable<CheckpointTensor>, config: Json
   for (const tensor of outside) {
     const { name, shape } = tensor;
     const [rows = 0, ...others] = shape;
-    if (!rowsOf.has(rows)) continue;
+    if (!rowsOf.has(rows) || found.length === MOST_FOUND) continue;
     if (isEmbedding(tensor)) {
       found.push({ name, role: 'embedding', rows });
     } else if (others.length === 0) {
