@@ -1,3 +1,4 @@
+import { describeArchitecture } from '@amalgam/architecture';
 import { AmalgamError, type FieldError, type Modifier, type Recipe } from '@amalgam/contracts';
 import { type Found, isOverVectors, linesAlpha, linesFactor, type MergeMethod } from '@amalgam/methods';
 import { allOrFirstFailure } from './gather.js';
@@ -12,10 +13,10 @@ const TASK_ELEMENTS = 2 ** 21;
 const TASK_SPANS = 2 ** 12;
 
 /**
- * @throws AmalgamError `invalid_recipe` for a modifier of a method that has no merged task vector, or of a model without layers. A tensor's
- * `t` is 0 outside of layers and in the first of several.
+ * @throws AmalgamError `invalid_recipe` for a modifier of a method that has no merged task vector, or of a model without layers. `depths`:
+ * of the result's tensors.
  */
-export function checkModifiers(recipe: Recipe, method: MergeMethod, merged: readonly { t: number }[]): void {
+export function checkModifiers(recipe: Recipe, method: MergeMethod, depths: () => readonly (number | null)[]): void {
   const modifier = recipe.modifiers?.[0];
   if (modifier === undefined) return;
   const { name } = modifier;
@@ -31,12 +32,48 @@ export function checkModifiers(recipe: Recipe, method: MergeMethod, merged: read
   if (method.masks !== undefined) {
     refuse('/modifiers/0', `${name} does not go with ${method.name}, whose masks belong to the result as it is`);
   }
-  if (merged.every(({ t }) => t === 0)) {
+  if (depths().every((depth) => depth === null)) {
     refuse('/modifiers/0', `${name} scales by layer, and the tensors that are merged are in no layers`);
   }
   if (errors.length === 0) return;
   const detail = errors.map((error) => `${error.pointer}: ${error.detail}`).join('; ');
   throw new AmalgamError('invalid_recipe', detail, { errors });
+}
+
+/**
+ * How deep in the result each of the named tensors, which are all that it has, lies: 0 in the first layer of its stack, 1 in the last; null outside of layers. Unlike
+ * the position of a gradient it goes through all slices. `donor`: whose names the result's tensors have.
+ */
+export function depthsOf(
+  recipe: Recipe,
+  names: readonly string[],
+  donor: Parameters<typeof describeArchitecture>[0],
+): (number | null)[] {
+  const isArranged = recipe.slices !== undefined || recipe.modules !== undefined;
+  const blocks = names.map(toBlock);
+  const counts = new Map(
+    describeArchitecture(donor).stacks.map(({ prefix, count }) => [prefix, isArranged ? 1 : count]),
+  );
+  if (isArranged) {
+    for (const { prefix, index } of blocks) {
+      const count = counts.get(prefix);
+      if (count !== undefined) counts.set(prefix, Math.max(count, index + 1));
+    }
+  }
+  return blocks.map(({ prefix, index }) => {
+    const count = index < 0 ? 0 : (counts.get(prefix) ?? 0);
+    if (index >= count) return null;
+    return count === 1 ? 1 : index / (count - 1);
+  });
+}
+
+/** What comes before the first number in a tensor's name, and that number; -1 where there is none. */
+function toBlock(name: string): { prefix: string; index: number } {
+  const segments = name.split('.');
+  const at = segments.findIndex((segment) => /^\d+$/.test(segment));
+  return at === -1
+    ? { prefix: '', index: -1 }
+    : { prefix: segments.slice(0, at).join('.'), index: Number(segments[at]) };
 }
 
 /** Does finding the factors take a pass over the inputs? */
@@ -62,19 +99,15 @@ export interface Factors {
  *
  * @throws AmalgamError `invalid_checkpoint` when alpha is auto and the task vectors are not finite
  */
-export async function findFactors(
-  { recipe: { modifiers, models }, merged }: Pick<MergePlan, 'recipe' | 'merged'>,
-  job: Job,
-  known: Known,
-  run: RunTask,
-): Promise<Factors | null> {
-  const modifier = modifiers?.[0];
+export async function findFactors(plan: MergePlan, job: Job, known: Known, run: RunTask): Promise<Factors | null> {
+  const { recipe, merged, copied, inputs, donor } = plan;
+  const modifier = recipe.modifiers?.[0];
   if (modifier === undefined) return null;
   const { beta } = modifier;
   let { alpha } = modifier;
   if (alpha === 'auto') {
     const [sum, own] = await measureLengths(job, known, run);
-    alpha = linesAlpha(models.length, sum, own);
+    alpha = linesAlpha(recipe.models.length, sum, own);
     if (!Number.isFinite(alpha)) {
       throw new AmalgamError(
         'invalid_checkpoint',
@@ -82,8 +115,11 @@ export async function findFactors(
       );
     }
   }
+  const factor = alpha;
+  const names = [...merged, ...copied].map(({ name }) => name);
+  const depths = depthsOf(recipe, names, inputs[donor]!.checkpoint).slice(0, merged.length);
   return {
-    byTensor: merged.map(({ t }) => linesFactor(alpha, beta, t)),
+    byTensor: depths.map((depth) => linesFactor(factor, beta, depth ?? 0)),
     modifier: { ...modifier, alpha },
   };
 }

@@ -14,7 +14,7 @@ import { listInputs, type MergeInputs, refuseDuplicates, refuseTasks, viewInputs
 import { layOut } from './layout.js';
 import { placeMasks } from './masks.js';
 import { planMemory } from './memory.js';
-import { checkModifiers, measuresLengths } from './modifiers.js';
+import { checkModifiers, depthsOf, measuresLengths } from './modifiers.js';
 import { checkRankings } from './ranked-groups.js';
 import { selectTensors } from './select.js';
 import { settleTensors } from './settle.js';
@@ -55,7 +55,8 @@ export function planMerge(recipe: Recipe, inputs: MergeInputs, options: PlanOpti
 
   const { merged, settings } = settleTensors(selection.merged, resolved);
   checkRankings(method, settings, merged);
-  checkModifiers(recipe, method, merged);
+  const names = [...merged, ...selection.copied].map(({ name }) => name);
+  checkModifiers(recipe, method, () => depthsOf(recipe, names, listInputs(inputs)[0]!.checkpoint));
   checkSurveys(recipe, method, merged, settings);
   const masks = placeMasks(method, inputs.models);
   const layout = layOut(merged, selection.copied, selection.heads, resolved.recipe.shard_bytes, masks);

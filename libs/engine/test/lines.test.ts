@@ -129,6 +129,23 @@ describe('lines', () => {
     expect(digest(scaled)).toBe(digest(plain));
   });
 
+  test('with slices, depth is that in the result', async () => {
+    const [base, model] = await load([BASE, MODELS[0]!], ['base', 'a']);
+    const slices = [
+      { sources: [{ model: 'a', layer_range: [0, 2] as [number, number] }] },
+      { sources: [{ model: 'a', layer_range: [1, 4] as [number, number] }] },
+    ];
+    const recipe = { method: 'task_arithmetic', parameters: { lambda: 1 }, slices, modifiers: lines(0.2, 0.8) };
+    const { contents } = await merge(recipe, base!, [model!], { threads: 1 });
+    const tensors = await decode(contents.get('model.safetensors')!);
+    [0, 1, 1, 2, 3].forEach((from, layer) => {
+      const factor = f(0.2 + 0.8 * (layer / 4));
+      const source = `layers.${from}.mlp.weight`;
+      const expected = Array.from(BASE[source]!, (b, i) => f(b + f(factor * f(MODELS[0]![source]![i]! - b))));
+      expect([...tensors.get(`layers.${layer}.mlp.weight`)!.values!]).toEqual(expected);
+    });
+  });
+
   test('gives the same bytes for any threads and chunks', async () => {
     const seen = new Set<string>();
     for (const options of [{ threads: 1 }, { threads: 2, chunkElements: 2048 }]) {

@@ -31,9 +31,9 @@ export function listModifiers(): Modifier[] {
   return MODIFIERS;
 }
 
-/** s at a position among the layers, 0 to 1, in float32. */
-export function linesFactor(alpha: number, beta: number, t: number): number {
-  return Math.fround(alpha + beta * t);
+/** s at a depth, 0 in the first layer and 1 in the last, in float32. */
+export function linesFactor(alpha: number, beta: number, depth: number): number {
+  return Math.fround(alpha + beta * depth);
 }
 
 /** alpha auto, from ‖Σ τᵢ‖₁ and ‖τ‖₁. */
