@@ -131,6 +131,37 @@ describe('amalgam extract-lora', () => {
 });
 
 describe('amalgam merge', () => {
+  test('applies an adapter beside a model, and one in a model’s place to the base', async () => {
+    const recipes = {
+      beside: { method: 'passthrough', models: [{ model: 'base.safetensors', adapter: 'one' }] },
+      alone: {
+        method: 'task_arithmetic',
+        base: 'base.safetensors',
+        models: [{ model: 'one' }],
+        parameters: { lambda: 1 },
+      },
+      plus: { merge_method: 'linear', models: [{ model: 'base.safetensors+one', parameters: { weight: 1 } }] },
+    };
+    for (const [name, recipe] of Object.entries(recipes)) {
+      writeFileSync(join(dir, `${name}.json`), JSON.stringify(recipe));
+      const ran = await amalgam('merge', `${name}.json`, '--out', name);
+      expect([ran.code, name]).toEqual([0, name]);
+      const tensors = await read(`${name}/model.safetensors`);
+      expect(worst(tensors.get(NAME)!, applied([{ ...first, weight: 1 }]))).toBeLessThan(1e-6);
+    }
+  });
+
+  test('tells of an adapter that is for another base before it reads weights', async () => {
+    await writeSafetensors(join(dir, 'other.safetensors'), [tensor(NAME, [COLUMNS, 4], wave(COLUMNS * 4, 1))]);
+    const recipe = { method: 'passthrough', models: [{ model: 'other.safetensors', adapter: 'one' }] };
+    writeFileSync(join(dir, 'other.json'), JSON.stringify(recipe));
+    const ran = await amalgam('plan', 'other.json');
+    expect([ran.code, ran.stderr]).toEqual([
+      2,
+      expect.stringMatching(/one: its target .* has shape \[6, 4\].* made for another base/),
+    ]);
+  });
+
   test('makes one adapter of several without loss', async () => {
     const models = [
       { model: 'one', parameters: { weight: 0.5 } },
