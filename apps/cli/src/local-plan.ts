@@ -1,6 +1,6 @@
 import type { Recipe } from '@amalgam/contracts';
 import { type MergePlan, planMerge } from '@amalgam/engine';
-import { movePointers } from '@amalgam/mergekit';
+import { movePointer, movePointers } from '@amalgam/mergekit';
 import { checkLocalTasks, openRecipeInputs } from './local-input.js';
 import { readRecipeFile } from './recipe-file.js';
 
@@ -23,7 +23,8 @@ export async function planLocally(path: string, limits: PlanLimits): Promise<Loc
   const { recipe, warnings, pointerOf, folder } = await readRecipeFile(path);
   try {
     const { inputs, plan } = await planRecipe(recipe, folder, limits);
-    return { inputs, plan: { ...plan, warnings: [...warnings, ...plan.warnings] } };
+    const placed = plan.warnings.map((warning) => movePointer(warning, pointerOf));
+    return { inputs, plan: { ...plan, warnings: [...warnings, ...placed] } };
   } catch (error) {
     throw movePointers(error, pointerOf);
   }

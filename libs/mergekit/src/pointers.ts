@@ -28,3 +28,8 @@ export function movePointers(error: unknown, of: (pointer: string) => string): u
   }, error.detail);
   return new AmalgamError(error.code, told, { errors, cause: error });
 }
+
+/** A warning about a place, which begins with the pointer to it, likewise. */
+export function movePointer(warning: string, of: (pointer: string) => string): string {
+  return warning.replace(/^(\/.*?): /, (_, pointer: string) => `${of(pointer)}: `);
+}

@@ -1,5 +1,6 @@
 import type { Plan, Recipe } from '@amalgam/contracts';
 import { describePlan, type MergePlan, planMerge } from '@amalgam/engine';
+import { movePointer } from '@amalgam/mergekit';
 import { resolveRecipe } from '@amalgam/methods';
 import { type Config, findInputs, type Parts, type RecipeInputs, type TaskInput } from '@amalgam/runtime';
 import { checkTaskData, type DescribedTask } from '@amalgam/tuning';
@@ -24,9 +25,11 @@ export async function planRecipe(
 ): Promise<PlannedRecipe> {
   try {
     const planned = await planOurs(services, projectId, recipe);
+    if (written === null) return planned;
+    const { warnings, pointerOf } = written.read;
     // The plan's own list is the report's, which knows nothing of other languages.
-    const warnings = [...(written?.read.warnings ?? []), ...planned.resource.warnings];
-    return { ...planned, resource: { ...planned.resource, warnings } };
+    const placed = planned.resource.warnings.map((warning) => movePointer(warning, pointerOf));
+    return { ...planned, resource: { ...planned.resource, warnings: [...warnings, ...placed] } };
   } catch (error) {
     throw asWritten(error, written);
   }

@@ -95,6 +95,11 @@ recipe:
     }
   });
 
+  it('so do warnings', async () => {
+    const { body } = await yaml<Plan>('/v1/merges/plan', document().replace('filter: w', 'filter: v'));
+    expect(body.warnings).toContain('/models/2/parameters/weight/0/filter: no tensor’s name contains "v"');
+  });
+
   it('what is no recipe in any language is told as ever', async () => {
     const nothing = await yaml('/v1/merges', 'name: x');
     expect(nothing).toMatchObject({ status: 400, body: { errors: [{ pointer: '/recipe' }] } });
