@@ -21,7 +21,7 @@ import { settleTensors } from './settle.js';
 import { readBytes } from './source.js';
 import { checkSurveys } from './surveys.js';
 import type { MergedTensor, MergePlan, PlanOptions, TuningPlan } from './types.js';
-import { refuseGradients, tellUnmatched } from './varying.js';
+import { refuseBaseless, refuseGradients, tellUnmatched } from './varying.js';
 import { layOutVectors } from './vector-layout.js';
 import { planVocabulary } from './vocabulary.js';
 
@@ -45,6 +45,7 @@ export function planMerge(recipe: Recipe, inputs: MergeInputs, options: PlanOpti
   const vocabulary = planVocabulary(recipe, method, inputs, views);
   const arrangement = arrange(recipe, inputs, method.models);
   if (arrangement.layers === 0) refuseGradients(recipe);
+  refuseBaseless(recipe, method, arrangement.tensors);
   const selection = selectTensors(arrangement.tensors, base, models, {
     selects: compileGlobs(recipe.merge?.include, recipe.merge?.exclude),
     outDtype: recipe.out_dtype === undefined ? undefined : OUT_DTYPES[recipe.out_dtype],
