@@ -66,7 +66,7 @@ export async function mergeInto(
     progress.stop();
     const others = await writeArtifacts(plan, result, {
       outDir: scratch,
-      donor: inputs.all[plan.donor]!.folder,
+      folderOf: (input) => inputs.all[input]!.folder,
       digestOf,
       name: basename(out),
     });

@@ -11,4 +11,4 @@ export { shortName } from './short-name.js';
 export { type StoredTaskVectors, type TaskVectorOptions, writeTaskVectors } from './task-vectors.js';
 export type { MergePlan, ModelInput, PlanOptions, TuningPlan, WrittenFile } from './types.js';
 export type { VectorDtype, VectorPlace } from './vector-layout.js';
-export { embeddingRows } from './vocabulary.js';
+export { tokenRequest } from './vocabulary.js';

@@ -1,7 +1,7 @@
 import { type ArrangedTensor, describeArchitecture, type VocabularyTensor } from '@amalgam/architecture';
 import { AmalgamError, quote, type Recipe } from '@amalgam/contracts';
 import type { MergeMethod } from '@amalgam/methods';
-import type { RowPicks, TokenPlan } from '@amalgam/tokenizers';
+import { isTokenizerFile, type RowPicks, type TokenPlan, type TokenRequest } from '@amalgam/tokenizers';
 import { type MergeInputs, viewInputs } from './check-inputs.js';
 import type { Source } from './source.js';
 import type { InputView, ViewedTensor } from './views.js';
@@ -42,12 +42,29 @@ function speakersOf(inputs: MergeInputs, views: { base: InputView | null; models
 }
 
 /**
- * How many rows the embeddings of the base, when there is one, and of each model have; null where there are none.
+ * What `planTokens` is asked about a merge, from headers alone. An adapter among the models has a tokenizer of its own, or the base's.
  *
  * @throws AmalgamError as `planMerge` for inputs that are not what the recipe takes them for
  */
-export function embeddingRows(inputs: MergeInputs): (number | null)[] {
-  return speakersOf(inputs, viewInputs(inputs)).map(({ rows }) => rows);
+export function tokenRequest(recipe: Recipe, inputs: MergeInputs): TokenRequest {
+  const speakers = speakersOf(inputs, viewInputs(inputs));
+  const { base, models } = inputs;
+  const all = base === null ? models : [base, ...models];
+  const { base: baseReference, models: references, tokenizer, chat_template } = recipe;
+  return {
+    recipe: {
+      models: references,
+      ...(baseReference !== undefined && { base: baseReference }),
+      ...(tokenizer !== undefined && { tokenizer }),
+      ...(chat_template !== undefined && { chat_template }),
+    },
+    inputs: all.map(({ reference, checkpoint }, i) => ({
+      reference,
+      files: checkpoint.files.filter(({ path }) => isTokenizerFile(path) || path === 'generation_config.json'),
+      config: checkpoint.kind === 'adapter' ? (base?.checkpoint.config ?? null) : checkpoint.config,
+      rows: speakers[i]?.rows ?? null,
+    })),
+  };
 }
 
 /**

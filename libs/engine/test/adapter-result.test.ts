@@ -41,7 +41,11 @@ async function run(recipe: Recipe, base: Loaded | null, inputs: Loaded[]) {
     outDir,
     pathOf: (at, file) => (all[at]!.path.endsWith('.safetensors') ? all[at]!.path : join(all[at]!.path, file)),
   });
-  const others = await writeArtifacts(plan, result, { outDir, donor: localFolder(outDir), digestOf: () => null });
+  const others = await writeArtifacts(plan, result, {
+    outDir,
+    folderOf: () => localFolder(outDir),
+    digestOf: () => null,
+  });
   return { plan, result, others, outDir, made: await input(outDir, 'made') };
 }
 

@@ -170,7 +170,7 @@ describe('a merge that cannot be finished', () => {
       expect(base.checkpoint.parameters).toBe(4_000_000);
       // The small files that follow the weights may be what no longer fits.
       const result = await executeMerge(plan, { pathOf: () => other.path, outDir: tempDir() });
-      const artifacts = { outDir, donor: localFileFolder(other.path), digestOf: () => null };
+      const artifacts = { outDir, folderOf: () => localFileFolder(other.path), digestOf: () => null };
       expect(await codeOf(writeArtifacts(plan, result, artifacts))).toBe('storage_full');
     } finally {
       execFileSync('umount', [mounted!]);
@@ -274,7 +274,12 @@ test('what lies beside the weights: index, config with its dtype kept true, reci
   const donor = localFolder(donorDir);
   plan.inputs[0]!.checkpoint = { ...(await describeCheckpoint(donor)), tensors: base.checkpoint.tensors };
   const result = await executeMerge(plan, { pathOf: (i) => [base, other][i]!.path, outDir });
-  const files = await writeArtifacts(plan, result, { outDir, donor, digestOf: () => 'd'.repeat(64), name: 'A  test' });
+  const files = await writeArtifacts(plan, result, {
+    outDir,
+    folderOf: () => donor,
+    digestOf: () => 'd'.repeat(64),
+    name: 'A  test',
+  });
   expect(files.map((file) => file.path)).toEqual([
     'config.json',
     'tokenizer.json',

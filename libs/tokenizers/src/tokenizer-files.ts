@@ -7,9 +7,16 @@ const LARGEST_FILE = 64 * 2 ** 20;
 const TOKENIZER_FILE =
   /^(tokenizer[A-Za-z0-9._-]*\.(json|model)|vocab\.(json|txt)|merges\.txt|special_tokens_map\.json|added_tokens\.json|chat_template\.(json|jinja)|[A-Za-z0-9._-]+\.model)$/;
 
+const NAMED_MODEL = /^(tokenizer|spiece)\.model$/;
+
 /** Is this side file of a model, by its path, part of the tokenizer? */
 export function isTokenizerFile(path: string): boolean {
   return TOKENIZER_FILE.test(path);
+}
+
+/** A file that has the name of a sentencepiece model and the size of weights. */
+function isSomethingElse(path: string, bytes: number): boolean {
+  return bytes > LARGEST_FILE && path.endsWith('.model') && !NAMED_MODEL.test(path);
 }
 
 /** The tokenizer files of one model, read when they are asked for, once. */
@@ -25,7 +32,8 @@ export class TokenizerFiles {
     wanted: (path: string) => boolean = isTokenizerFile,
   ) {
     this.#folder = folder;
-    this.#bytes = new Map(files.filter(({ path }) => wanted(path)).map(({ path, bytes }) => [path, bytes]));
+    const seen = files.filter(({ path, bytes }) => wanted(path) && !isSomethingElse(path, bytes));
+    this.#bytes = new Map(seen.map(({ path, bytes }) => [path, bytes]));
   }
 
   get label(): string {

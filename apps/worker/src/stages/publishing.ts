@@ -41,7 +41,7 @@ export async function publishStage(
   const { total: merging = 0, ...finer } = result.report.seconds;
   const all = Object.values(around).reduce((sum, seconds) => sum + seconds, merging);
   result.report.seconds = { ...around, ...finer, total: all };
-  const small = await writeArtifacts(plan, result, { outDir, donor: folders[plan.donor]!, digestOf, name });
+  const small = await writeArtifacts(plan, result, { outDir, folderOf: (input) => folders[input]!, digestOf, name });
   const stored: WrittenFile[] = [...result.files];
   let report: Report = result.report;
   for (const { path } of small) {
