@@ -61,8 +61,8 @@ export function depthsOf(
     }
   }
   return blocks.map(({ prefix, index }) => {
-    const count = index < 0 ? 0 : (counts.get(prefix) ?? 0);
-    if (index >= count) return null;
+    const count = counts.get(prefix) ?? 0;
+    if (index === -1 || index >= count) return null;
     return count === 1 ? 1 : index / (count - 1);
   });
 }

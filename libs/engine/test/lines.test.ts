@@ -131,10 +131,17 @@ describe('lines', () => {
 
   test('with slices, depth is that in the result', async () => {
     const [base, model] = await load([BASE, MODELS[0]!], ['base', 'a']);
-    const slices = [
-      { sources: [{ model: 'a', layer_range: [0, 2] as [number, number] }] },
-      { sources: [{ model: 'a', layer_range: [1, 4] as [number, number] }] },
-    ];
+    const slices = (
+      [
+        [0, 2],
+        [1, 4],
+      ] as [number, number][]
+    ).map((layer_range) => ({
+      sources: [
+        { model: 'base', layer_range },
+        { model: 'a', layer_range },
+      ],
+    }));
     const recipe = { method: 'task_arithmetic', parameters: { lambda: 1 }, slices, modifiers: lines(0.2, 0.8) };
     const { contents } = await merge(recipe, base!, [model!], { threads: 1 });
     const tensors = await decode(contents.get('model.safetensors')!);
