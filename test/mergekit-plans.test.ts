@@ -1,10 +1,17 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { type FieldError, isAmalgamError } from '@amalgam/contracts';
 import { type MergePlan, type ModelInput, planMerge } from '@amalgam/engine';
 import { movePointers, parseRecipeText, readMergekit } from '@amalgam/mergekit';
-import { beforeAll, describe, expect, test } from 'vitest';
-import { describeModel, FAMILIES } from '../libs/architecture/test/models/index.js';
+import { describeCheckpoint, localFolder } from '@amalgam/tensors';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { FAMILIES, writeModel } from '../libs/architecture/test/models/index.js';
 
 /** What only the models' headers tell of a document of mergekit, before any weight is read. */
+
+const dir = mkdtempSync(join(tmpdir(), 'amalgam-plans-'));
+afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
 const models = new Map<string, ModelInput>();
 beforeAll(async () => {
@@ -18,7 +25,9 @@ beforeAll(async () => {
     flatter: { shapes: { 'first.weight': [4, 4], 'second.weight': [4, 4] }, config: {} },
   };
   for (const [name, model] of Object.entries(kinds)) {
-    const { checkpoint } = await describeModel(name, model);
+    const folder = join(dir, name);
+    await writeModel(folder, model);
+    const checkpoint = await describeCheckpoint(localFolder(folder, name));
     models.set(name, { reference: name, identity: name, name, checkpoint });
   }
 });
