@@ -1,17 +1,23 @@
 // npm run docs:methods — writes docs/methods.md from the registry of methods; with --check it only tells whether the file is current.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { describeMethod, listMethods } from '@amalgam/methods';
+import { describeMethod, listMethods, listModifiers } from '@amalgam/methods';
 
 const path = fileURLToPath(new URL('../docs/methods.md', import.meta.url));
-const page = render(listMethods());
+const MODIFIERS = [
+  '## Modifiers',
+  '',
+  'A recipe’s `modifiers` change what its method adds to the base, whatever the method ([recipes](recipes.md)).',
+  '',
+];
+const page = render(listMethods(), listModifiers());
 if (!process.argv.includes('--check')) writeFileSync(path, page);
 else if (readFileSync(path, 'utf8') !== page) {
   console.error('docs/methods.md is not what the registry says: npm run docs:methods');
   process.exitCode = 1;
 }
 
-function render(methods) {
+function render(methods, modifiers) {
   const head = [
     '# Methods',
     '',
@@ -30,7 +36,8 @@ function render(methods) {
     ),
     '',
   ];
-  return `${[...head, ...methods.flatMap(section)].join('\n').trimEnd()}\n`;
+  const sections = [...methods.flatMap(section), ...MODIFIERS, ...modifiers.flatMap((one) => prose(one, '###'))];
+  return `${[...head, ...sections].join('\n').trimEnd()}\n`;
 }
 
 function section(method) {
@@ -40,21 +47,23 @@ function section(method) {
     ...parameterRows(method.parameters, described.parameters, 'merge'),
   ];
   const table = ['| parameter | of | default | values | varies | |', '|---|---|---|---|---|---|', ...rows];
+  const [top, notes] = [prose(method, '##', false), method.notes.map((note) => `- ${note}`)];
+  return [...top, ...(rows.length === 0 ? ['It has no parameters.'] : table), '', ...notes, ''];
+}
+
+function prose({ name, summary, formula, source, notes }, heading, withNotes = true) {
   return [
-    `## ${method.name}`,
+    `${heading} ${name}`,
     '',
-    `${method.summary}.`,
+    `${summary}.`,
     '',
     '```text',
-    ...method.formula.split(/; {2}/).map((part, i, all) => (i < all.length - 1 ? `${part};` : part)),
+    ...formula.split(/; {2}/).map((part, i, all) => (i < all.length - 1 ? `${part};` : part)),
     '```',
     '',
-    `Source: ${method.source}.`,
+    `Source: ${source}.`,
     '',
-    ...(rows.length === 0 ? ['It has no parameters.'] : table),
-    '',
-    ...method.notes.map((note) => `- ${note}`),
-    '',
+    ...(withNotes ? [...notes.map((note) => `- ${note}`), ''] : []),
   ];
 }
 
