@@ -56,3 +56,46 @@ export function rescaled(kept: Vector, whole: Vector): Vector {
   const magnitudes = (v: Vector) => sum(v.map(Math.abs));
   return magnitudes(kept) === 0 ? kept : kept.map((x) => (x * magnitudes(whole)) / magnitudes(kept));
 }
+
+/** Indices of a tensor's rows: entries that differ in the last index only. */
+export function rowsOf(shape: readonly number[]): number[][] {
+  const n = shape.reduce((product, size) => product * size, 1);
+  const length = shape.at(-1) ?? 1;
+  return along(length === 0 ? 0 : n / length, (r) => along(length, (i) => r * length + i));
+}
+
+/** Indices of a tensor's columns: entries that differ in the first index only. */
+export function columnsOf(shape: readonly number[]): number[][] {
+  const n = shape.reduce((product, size) => product * size, 1);
+  const across = shape.slice(1).reduce((product, size) => product * size, 1);
+  return along(n === 0 ? 0 : across, (c) => along(n / across, (r) => r * across + c));
+}
+
+/** What `merge` makes of the parts of the inputs, put together again. */
+export function byParts(parts: number[][], inputs: Vector[], merge: (own: Vector[]) => Vector): Vector {
+  const result = inputs[0]!.map(() => 0);
+  for (const part of parts) {
+    const merged = merge(inputs.map((x) => part.map((i) => x[i]!)));
+    part.forEach((i, at) => {
+      result[i] = merged[at]!;
+    });
+  }
+  return result;
+}
+
+export function arceeFusion(base: Vector, model: Vector, shape: readonly number[]): Vector {
+  const softmax = (x: Vector) => {
+    const most = Math.max(...x);
+    const raised = x.map((value) => Math.exp(value - most));
+    return raised.map((value) => value / sum(raised) + 1e-8);
+  };
+  const importance = byParts(rowsOf(shape), [base, model], ([from, to]) => {
+    const [q, p] = [softmax(from!), softmax(to!)];
+    const divergence = Math.max(0, sum(p.map((x, i) => x * Math.log(x / q[i]!))));
+    return from!.map((x, i) => Math.fround(Math.abs(Math.fround(to![i]! - x)) * divergence));
+  });
+  const sorted = [...importance].sort((a, b) => a - b);
+  const quantile = (share: number) => sorted[Math.floor(share * (sorted.length - 1))]!;
+  const bar = Math.fround(quantile(0.5) + 1.5 * (quantile(0.75) - quantile(0.25)));
+  return base.map((x, i) => (importance[i]! >= bar ? model[i]! : x));
+}

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import * as brute from './brute-mergekit.js';
-import { cast, expectClose, minus, NAMES, run, type Values, valuesOf } from './small-models.js';
+import { modelStock, nuslerp } from './brute-spherical.js';
+import { cast, expectClose, minus, NAMES, run, SHAPES, type Values, valuesOf } from './small-models.js';
 import { sha256 } from './support.js';
 
 type Recipe = Parameters<typeof run>[0];
@@ -55,6 +56,83 @@ describe('equal float64 brute force, tensor by tensor', () => {
     const [model] = cast(1) as [Values];
     const { of } = await run({ method: 'passthrough', parameters: { scale } }, null, [model]);
     for (const name of NAMES) expect(of(name)).toEqual(model[name]!.map((x) => Math.fround(x * Math.fround(scale))));
+  });
+});
+
+describe('rows and columns are vectors of their own', () => {
+  const [base, ...models] = cast(1, 0.5, 3, 2) as [Values, ...Values[]];
+  const [first, second] = models as [Values, Values];
+  const weights = [0.4, 1];
+  const vectors = (name: string, over: Values | null) =>
+    [first, second].map((model) => (over === null ? model[name]! : minus(model, over, name)));
+
+  test.each([
+    ['rows, of weights', false, null],
+    ['columns, of weights', true, null],
+    ['rows, of task vectors', false, base],
+    ['columns, of task vectors', true, base],
+  ] as const)('nuslerp: %s', async (_, row_wise, over) => {
+    const parameters = { flatten: false, row_wise };
+    const recipe = { method: 'nuslerp', parameters, models: weights.map((weight) => ({ parameters: { weight } })) };
+    const { of } = await run(recipe, over, [first, second]);
+    for (const name of NAMES) {
+      const parts = row_wise ? brute.columnsOf(SHAPES[name]!) : brute.rowsOf(SHAPES[name]!);
+      const turned = brute.byParts(parts, vectors(name, over), (own) => nuslerp(own, weights));
+      expectClose(of(name), over === null ? turned : turned.map((x, i) => over[name]![i]! + x));
+    }
+  });
+
+  test('model_stock with filter_wise: rows', async () => {
+    const { of } = await run({ method: 'model_stock', parameters: { filter_wise: true } }, base, models);
+    for (const name of NAMES) {
+      const inputs = [base, ...models].map((values) => values[name]!);
+      const merge = ([own, ...others]: number[][]) => modelStock(own!, others);
+      expectClose(of(name), brute.byParts(brute.rowsOf(SHAPES[name]!), inputs, merge));
+    }
+  });
+
+  test('arcee_fusion', async () => {
+    const { of } = await run({ method: 'arcee_fusion' }, base, [first]);
+    for (const name of NAMES.filter((tensor) => tensor !== 'empty')) {
+      const expected = brute.arceeFusion(base[name]!, first[name]!, SHAPES[name]!);
+      expectClose(of(name), expected);
+      // Some entries are taken over, and some are not.
+      if (name === 'long') expect(new Set(expected.map((x, i) => x === base[name]![i])).size).toBe(2);
+    }
+  });
+
+  test('arcee_fusion: a model like the base is taken over, and rows of one too', async () => {
+    const { of } = await run({ method: 'arcee_fusion' }, base, [base]);
+    for (const name of NAMES) expect(of(name)).toEqual(base[name]);
+    const other = await run({ method: 'arcee_fusion' }, base, [first]);
+    for (const name of ['thin', 'scalar']) expectClose(other.of(name), first[name]!);
+  });
+
+  test('a NaN shows in its row or column, and in no other', async () => {
+    const broken = { ...second, a: second['a']!.map((x, i) => (i === 4 ? Number.NaN : x)) };
+    const places = (list: number[]) => list.flatMap((x, i) => (Number.isNaN(x) ? [i] : []));
+    const rows = await run({ method: 'nuslerp', parameters: { flatten: false } }, null, [first, broken]);
+    expect(places(rows.of('a'))).toEqual([3, 4, 5]);
+    const columns = await run({ method: 'nuslerp', parameters: { flatten: false, row_wise: true } }, null, [
+      first,
+      broken,
+    ]);
+    expect(places(columns.of('a'))).toEqual([1, 4, 7, 10, 13, 16, 19]);
+    const fused = await run({ method: 'arcee_fusion' }, base, [broken]);
+    expect(fused.of('a')[4]).toBeNaN();
+  });
+
+  test.each([
+    ['nuslerp', { flatten: false }, 2],
+    ['nuslerp', { flatten: false, row_wise: true }, 2],
+    ['model_stock', { filter_wise: true }, 3],
+    ['arcee_fusion', {}, 1],
+  ])('%s %j: the same bytes for any threads and chunks', async (method, parameters, count) => {
+    const digests = new Set<string>();
+    for (const options of [{ threads: 1 }, { threads: 2, chunkElements: 2048 }, { threads: 3, chunkElements: 4096 }]) {
+      digests.add(sha256((await run({ method, parameters }, base, models.slice(0, count), options)).bytes));
+    }
+    expect(digests.size).toBe(1);
   });
 });
 
