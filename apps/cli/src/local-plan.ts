@@ -1,6 +1,7 @@
 import type { Recipe } from '@amalgam/contracts';
-import { type MergePlan, planMerge } from '@amalgam/engine';
+import { type MergePlan, planMerge, tokenRequest } from '@amalgam/engine';
 import { movePointer, movePointers } from '@amalgam/mergekit';
+import { planTokens, type TokenPlan } from '@amalgam/tokenizers';
 import { checkLocalTasks, openRecipeInputs } from './local-input.js';
 import { readRecipeFile } from './recipe-file.js';
 
@@ -33,14 +34,24 @@ export async function planLocally(path: string, limits: PlanLimits): Promise<Loc
 /**
  * The same of a recipe; `folder` is what its relative paths start from.
  *
- * @throws AmalgamError as `openRecipeInputs`, `planMerge` and `checkLocalTasks` say
+ * @throws AmalgamError as `openRecipeInputs`, `planTokens`, `planMerge` and `checkLocalTasks` say
  */
 export async function planRecipe(recipe: Recipe, folder: string, { threads, memory }: PlanLimits): Promise<LocalPlan> {
   const inputs = await openRecipeInputs(recipe, folder);
-  const plan = planMerge(recipe, inputs, {
-    ...(threads === undefined ? {} : { threads }),
-    ...(memory === undefined ? {} : { memoryBytes: memory }),
-  });
+  const tokens = await planLocalTokens(recipe, inputs);
+  const plan = planMerge(
+    recipe,
+    { ...inputs, tokens },
+    {
+      ...(threads === undefined ? {} : { threads }),
+      ...(memory === undefined ? {} : { memoryBytes: memory }),
+    },
+  );
   checkLocalTasks(inputs.tasks, plan);
   return { inputs, plan };
+}
+
+async function planLocalTokens(recipe: Recipe, inputs: LocalPlan['inputs']): Promise<TokenPlan | null> {
+  const request = tokenRequest(recipe, inputs);
+  return request === null ? null : planTokens(request, (input) => inputs.all[input]!.folder);
 }

@@ -9,6 +9,7 @@ import {
   type Sparsify,
 } from '@amalgam/methods';
 import { compileGlobs } from '@amalgam/tensors';
+import type { TokenPlan } from '@amalgam/tokenizers';
 import { planAdapterResult } from './adapter-result.js';
 import { listInputs, type MergeInputs, refuseDuplicates, refuseTasks, viewInputs } from './check-inputs.js';
 import { layOut } from './layout.js';
@@ -73,7 +74,7 @@ export function planMerge(recipe: Recipe, inputs: MergeInputs, options: PlanOpti
     ...layout,
     donor: 0,
     configChanges: { ...arrangement.config, ...inputs.tokens?.config },
-    tokens: inputs.tokens ?? null,
+    tokens: hasResult(inputs.tokens) ? inputs.tokens : null,
     ...memory,
     bytesRead: read + [...layout.copied, ...layout.heads].reduce((sum, t) => sum + t.bytes, 0),
     bytesWritten: layout.files.reduce((sum, file) => sum + file.bytes, 0),
@@ -86,6 +87,11 @@ export function planMerge(recipe: Recipe, inputs: MergeInputs, options: PlanOpti
       ...tellUnmatched(recipe, selection.merged),
     ],
   };
+}
+
+/** Do tokens change anything? Else they were only compared. */
+function hasResult(tokens: MergeInputs['tokens']): tokens is TokenPlan {
+  return tokens != null && (tokens.vocabulary !== null || tokens.chatTemplate !== null);
 }
 
 /** How often a tensor with these settings is read: to be merged, and each time that something must be known before. */

@@ -1,6 +1,6 @@
 import { type ArrangedTensor, describeArchitecture, type VocabularyTensor } from '@amalgam/architecture';
 import { AmalgamError, quote, type Recipe } from '@amalgam/contracts';
-import type { MergeMethod } from '@amalgam/methods';
+import { type MergeMethod, resolveRecipe } from '@amalgam/methods';
 import { isTokenizerFile, type RowPicks, type TokenPlan, type TokenRequest } from '@amalgam/tokenizers';
 import { type MergeInputs, viewInputs } from './check-inputs.js';
 import type { Source } from './source.js';
@@ -43,14 +43,20 @@ function speakersOf(inputs: MergeInputs, views: { base: InputView | null; models
 
 /**
  * What `planTokens` is asked about a merge, from headers alone. An adapter among the models has a tokenizer of its own, or the base's.
+ * Null when there is nothing to ask: the result is an adapter, or the recipe says nothing of tokens and no two inputs have any.
  *
  * @throws AmalgamError as `planMerge` for inputs that are not what the recipe takes them for
  */
-export function tokenRequest(recipe: Recipe, inputs: MergeInputs): TokenRequest {
+export function tokenRequest(recipe: Recipe, inputs: MergeInputs): TokenRequest | null {
+  const { method, settings } = resolveRecipe(recipe);
+  if (method.adapter?.(settings) !== undefined) return null;
   const speakers = speakersOf(inputs, viewInputs(inputs));
   const { base, models } = inputs;
   const all = base === null ? models : [base, ...models];
   const { base: baseReference, models: references, tokenizer, chat_template } = recipe;
+  const files = all.map(({ checkpoint }) => checkpoint.files.filter(({ path }) => isTokenizerFile(path)));
+  const asks = tokenizer !== undefined || chat_template !== undefined;
+  if (!asks && files.filter((own) => own.length > 0).length < 2) return null;
   return {
     recipe: {
       models: references,
@@ -60,7 +66,7 @@ export function tokenRequest(recipe: Recipe, inputs: MergeInputs): TokenRequest 
     },
     inputs: all.map(({ reference, checkpoint }, i) => ({
       reference,
-      files: checkpoint.files.filter(({ path }) => isTokenizerFile(path) || path === 'generation_config.json'),
+      files: [...files[i]!, ...checkpoint.files.filter(({ path }) => path === 'generation_config.json')],
       config: checkpoint.kind === 'adapter' ? (base?.checkpoint.config ?? null) : checkpoint.config,
       rows: speakers[i]?.rows ?? null,
     })),

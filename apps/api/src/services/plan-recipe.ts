@@ -1,8 +1,17 @@
 import type { Plan, Recipe } from '@amalgam/contracts';
-import { describePlan, type MergePlan, planMerge } from '@amalgam/engine';
+import { describePlan, type MergePlan, planMerge, tokenRequest } from '@amalgam/engine';
 import { movePointer } from '@amalgam/mergekit';
 import { resolveRecipe } from '@amalgam/methods';
-import { type Config, findInputs, type Parts, type RecipeInputs, type TaskInput } from '@amalgam/runtime';
+import {
+  type Config,
+  findInputs,
+  openAsset,
+  type Parts,
+  type RecipeInputs,
+  readTokens,
+  type TaskInput,
+} from '@amalgam/runtime';
+import type { TokenPlan } from '@amalgam/tokenizers';
 import { checkTaskData, type DescribedTask } from '@amalgam/tuning';
 import { below } from './problem.js';
 import { asWritten, type WrittenRecipe } from './written-recipe.js';
@@ -44,10 +53,32 @@ async function planOurs(
   inBody(() => resolveRecipe(recipe));
   const inputs = await findInputs(parts, projectId, recipe);
   const { memoryBytes, threads } = config.worker;
-  const plan = inBody(() => planMerge(recipe, inputs, { memoryBytes, ...(threads === undefined ? {} : { threads }) }));
+  const tokens = await planAskedTokens({ parts, config }, recipe, inputs);
+  const plan = inBody(() =>
+    planMerge(recipe, { ...inputs, tokens }, { memoryBytes, ...(threads === undefined ? {} : { threads }) }),
+  );
   const tasks = inputs.tasks.map(describedTask);
   plan.warnings.push(...inBody(() => checkTaskData(tasks, plan.tuning?.settings.batchSize ?? null)));
   return { inputs, plan, resource: describePlan(plan) };
+}
+
+/**
+ * What the recipe asks for of tokens; null when it asks nothing. The small files of the checkpoints are read for it, in a thread. That
+ * vocabularies agree where the recipe takes it for granted, is what the worker looks at: it has the files at hand.
+ */
+async function planAskedTokens(
+  { parts, config }: { parts: Parts; config: Config },
+  recipe: Recipe,
+  inputs: RecipeInputs,
+): Promise<TokenPlan | null> {
+  if (recipe.tokenizer === undefined && recipe.chat_template === undefined) return null;
+  const request = inBody(() => tokenRequest(recipe, inputs));
+  if (request === null) return null;
+  const labels = inputs.rows.map(({ name }) => name);
+  const open = (input: number) => openAsset(parts, config, inputs.rows[input]!);
+  return readTokens(request, labels, open).catch((error: unknown) => {
+    throw below('/recipe', error);
+  });
 }
 
 function describedTask({ task, graph, data, evaluation }: TaskInput): DescribedTask {

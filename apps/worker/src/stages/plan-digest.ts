@@ -34,8 +34,22 @@ export function planDigest(plan: MergePlan, { rows, tasks, provider, version }: 
     header: createHash('sha256').update(header).digest('hex'),
   }));
   return createHash('sha256')
-    .update(canonical({ version, recipe: plan.recipe, inputs, files, learned, provider }))
+    .update(canonical({ version, recipe: plan.recipe, inputs, files, learned, provider, tokens: digestTokens(plan) }))
     .digest('hex');
+}
+
+/** Of the small files only what comes of them matters: which row is whose. */
+function digestTokens({ tokens }: MergePlan): string | null {
+  if (tokens === null) return null;
+  const { vocabulary, ...rest } = tokens;
+  const hash = createHash('sha256').update(canonical({ ...rest, rows: vocabulary?.rows ?? null }));
+  for (const picks of vocabulary?.picks ?? []) {
+    for (const numbers of picks === null ? [] : [picks.starts, picks.begins, picks.inputs, picks.firstRows]) {
+      hash.update(`${numbers.length} `).update(numbers);
+    }
+    hash.update(';');
+  }
+  return hash.digest('hex');
 }
 
 function versionOf(row: AssetRow | undefined, path: string) {

@@ -1,11 +1,13 @@
+import type { Recipe } from '@amalgam/contracts';
 import type { AssetRow, Claim } from '@amalgam/database';
-import { type MergePlan, planMerge } from '@amalgam/engine';
-import { findInputs, resultPrefix } from '@amalgam/runtime';
+import { type MergeInputs, type MergePlan, planMerge, tokenRequest } from '@amalgam/engine';
+import { findInputs, readTokens, resultPrefix } from '@amalgam/runtime';
 import type { FolderView } from '@amalgam/storage';
+import type { TokenPlan } from '@amalgam/tokenizers';
 import type { WorkerContext } from '../context.js';
 import type { Lease } from '../lease.js';
 import { patiently } from '../patience.js';
-import { fetchInputs, type LocalInputs, remoteBytes, verifyInputs } from './inputs.js';
+import { fetchInputs, type LocalInputs, openVerified, remoteBytes, verifyInputs } from './inputs.js';
 import { planDigest } from './plan-digest.js';
 import type { ProgressReporter } from './progress.js';
 import { fetchTasks, type LocalTasks, learnedFrom } from './task-inputs.js';
@@ -47,11 +49,9 @@ export async function planStage(
     what: 'finding the inputs',
   });
   const { memoryBytes, threads } = config.worker;
-  const plan = planMerge(
-    recipe,
-    { base, models, adapters },
-    { memoryBytes, ...(threads === undefined ? {} : { threads }) },
-  );
+  const inputs = { base, models, adapters };
+  const tokens = await planStoredTokens(context, recipe, inputs, rows);
+  const plan = planMerge(recipe, { ...inputs, tokens }, { memoryBytes, ...(threads === undefined ? {} : { threads }) });
   const folders = await verifyInputs(context, plan, rows);
   signal.throwIfAborted();
 
@@ -70,4 +70,18 @@ export async function planStage(
     await local.release();
     throw error;
   }
+}
+
+/** From files that are those which were registered. */
+async function planStoredTokens(
+  context: WorkerContext,
+  recipe: Recipe,
+  inputs: MergeInputs,
+  rows: readonly AssetRow[],
+): Promise<TokenPlan | null> {
+  const request = tokenRequest(recipe, inputs);
+  if (request === null) return null;
+  const labels = rows.map(({ name }) => name);
+  const paths = (input: number) => request.inputs[input]!.files.map(({ path }) => path);
+  return readTokens(request, labels, (input) => openVerified(context, rows[input]!, paths(input)));
 }
