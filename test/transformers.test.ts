@@ -60,9 +60,10 @@ describe.skipIf(missing !== null)('results in transformers (SKIPPED without a Py
     const inputs = [await open('a', 1), await open('b', 2)];
     const plan = planMerge(recipe, { base: null, models: inputs, adapters: [null, null] }, { threads: 1 });
     mkdirSync(out);
-    const pathOf = (i: number, file: string) => join(inputs[i]?.folder ?? '', file);
+    const folder = (i: number) => inputs[i]?.folder ?? '';
+    const pathOf = (i: number, file: string) => join(folder(i), file);
     const result = await executeMerge(plan, { outDir: out, pathOf, digests: false });
-    await writeArtifacts(plan, result, { outDir: out, donor: localFolder(`${out}-a`), digestOf: () => null });
+    await writeArtifacts(plan, result, { outDir: out, folderOf: (i) => localFolder(folder(i)), digestOf: () => null });
   }
 
   beforeAll(async () => {
