@@ -34,6 +34,9 @@ export function modelCard(plan: MergePlan, report: Report, name = 'Merged model'
     '',
     `Parameters of the merge: ${showParameters(report.parameters)}.`,
   ];
+  for (const { name, ...settings } of report.modifiers ?? []) {
+    lines.push(`Modifier \`${name}\`: ${showParameters(settings)}.`);
+  }
   if (report.sign_conflicts !== undefined) {
     lines.push(`Entries whose surviving task vectors disagree in sign: ${percent(report.sign_conflicts)}.`);
   }
@@ -44,6 +47,11 @@ export function modelCard(plan: MergePlan, report: Report, name = 'Merged model'
   );
   if (plan.heads.length > 0) {
     lines.push('`heads/` holds what was not merged, one file for each model that has any.');
+  }
+  if (plan.masks.length > 0) {
+    lines.push(
+      '`masks/` holds a mask and a rescaler for each model; with the base they rebuild its task from the result.',
+    );
   }
   return `${lines.join('\n')}\n`;
 }
