@@ -10,7 +10,8 @@ export interface Condition<T = unknown> {
   filter?: string;
 }
 
-/** Most anchors of a gradient, and conditions of a parameter. */
+/** Most anchors of a gradient, conditions of a parameter, and filters of a recipe. */
 export const MOST_ANCHORS = 10_000;
 export const MOST_CONDITIONS = 1000;
+export const MOST_FILTERS = 1000;
 export const LONGEST_FILTER = 1024;

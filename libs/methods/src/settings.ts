@@ -1,4 +1,4 @@
-import { AmalgamError, type FieldError, type Recipe, validate } from '@amalgam/contracts';
+import { AmalgamError, type FieldError, MOST_FILTERS, type Recipe, validate } from '@amalgam/contracts';
 import type { TSchema } from 'typebox';
 import type { MergeMethod, Settings } from './definition.js';
 import { type Levels, levelsOf, type Place } from './levels.js';
@@ -6,7 +6,7 @@ import { parameterVariation, schemasOf } from './parameter-schemas.js';
 import { checkLayers } from './recipe-layers.js';
 import { getMethod } from './registry.js';
 import { checkTasks } from './tasks.js';
-import { chain, checkVarying, evaluate, isVarying } from './varying.js';
+import { chain, checkVarying, evaluate, filtersOf, isVarying } from './varying.js';
 
 export interface ResolvedRecipe {
   method: MergeMethod;
@@ -41,6 +41,7 @@ export function resolveRecipe(recipe: Recipe): ResolvedRecipe {
   for (const { parameters, pointer, perModel } of levels.all) {
     errors.push(...checkParameters(method, parameters, pointer, perModel));
   }
+  if (errors.length === 0) errors.push(...countFilters(levels));
   errors.push(...checkLayers(recipe, method));
   if (method.base === 'required' && recipe.base === undefined) {
     errors.push({ pointer: '/base', detail: `${method.name} needs a base` });
@@ -71,6 +72,17 @@ export function resolveRecipe(recipe: Recipe): ResolvedRecipe {
     // adamerging's clamp and extract_lora's globs are lists by nature.
     return method.tuned === undefined && method.adapter === undefined && isVarying(value);
   }
+}
+
+/** Every filter is held against the names of every tensor. */
+function countFilters({ all }: Levels): FieldError[] {
+  const count = all.reduce(
+    (sum, { parameters }) =>
+      Object.values(parameters).reduce<number>((own, value) => own + filtersOf(value).length, sum),
+    0,
+  );
+  if (count <= MOST_FILTERS) return [];
+  return [{ pointer: '', detail: `the recipe has ${count} filters, more than ${MOST_FILTERS}` }];
 }
 
 function checkParameters(
@@ -189,22 +201,31 @@ function check(method: MergeMethod, settings: Settings, place?: Place): void {
 
 /** With the defaults at the lowest levels, so that it means the same wherever it is resolved again. */
 function fillIn(recipe: Recipe, method: MergeMethod): Recipe {
-  const fill = (schema: MergeMethod['parameters'], ...sources: Record<string, unknown>[]) =>
-    Object.fromEntries(
-      Object.entries(schema.properties).map(([name, property]) => {
-        const given = sources.flatMap((source) => (Object.hasOwn(source, name) ? [source[name]] : []));
-        const varies = parameterVariation(method, property) !== 'none';
-        if (!varies) return [name, given.length > 0 ? given[0] : defaultOf(property)];
-        return [name, chain([...given, defaultOf(property)])];
-      }),
-    );
   const given = recipe.parameters ?? {};
+  const varies = (property: TSchema) => parameterVariation(method, property) !== 'none';
+  const fill = (property: TSchema, settings: unknown[]) => {
+    const all = [...settings.filter((setting) => setting !== undefined), defaultOf(property)];
+    return varies(property) ? chain(all) : all[0];
+  };
+  const global = Object.entries(method.parameters.properties);
+  const perModel = Object.entries(method.modelParameters.properties);
+  // A list for all models stays with the recipe: copies for each of them could be many times its size.
+  const isShared = (name: string, property: TSchema) => varies(property) && isVarying(given[name]);
+  const shared = perModel.filter(([name, property]) => isShared(name, property));
+  const own = perModel.filter(([name, property]) => !isShared(name, property));
   return {
     ...recipe,
-    parameters: fill(method.parameters, given),
-    models: recipe.models.map((model) => ({
+    parameters: Object.fromEntries(
+      [...global, ...shared].map(([name, property]) => [name, fill(property, [given[name]])]),
+    ),
+    models: recipe.models.map(({ parameters = {}, ...model }) => ({
       ...model,
-      parameters: fill(method.modelParameters, model.parameters ?? {}, given),
+      parameters: {
+        ...Object.fromEntries(
+          shared.flatMap(([name]) => (Object.hasOwn(parameters, name) ? [[name, parameters[name]]] : [])),
+        ),
+        ...Object.fromEntries(own.map(([name, property]) => [name, fill(property, [parameters[name], given[name]])])),
+      },
     })),
   };
 }

@@ -92,9 +92,20 @@ function problems(schema: TSchema, value: unknown, pointer: string): FieldError[
 export function evaluate(setting: unknown, name: string, t: number): unknown {
   if (!isVarying(setting)) return setting;
   if (isGradient(setting)) return interpolate(setting, t);
-  const found = conditionsOf(setting).find(({ filter }) => matches(filter, name));
+  const found = findCondition(setting, name);
   if (found === undefined) return undefined;
   return isVarying(found.value) && isGradient(found.value) ? interpolate(found.value, t) : found.value;
+}
+
+/** Of each setting the last name that was looked up: a setting for many models meets the same name for each. */
+const lastFound = new WeakMap<object, { name: string; found: Condition | undefined }>();
+
+function findCondition(setting: Condition | Condition[], name: string): Condition | undefined {
+  const last = lastFound.get(setting);
+  if (last?.name === name) return last.found;
+  const found = conditionsOf(setting).find(({ filter }) => matches(filter, name));
+  lastFound.set(setting, { name, found });
+  return found;
 }
 
 /**
@@ -138,7 +149,7 @@ function interpolate(anchors: readonly number[], t: number): number {
   return (1 - share) * anchors[low]! + share * anchors[high]!;
 }
 
-function isGradient(value: number[] | Condition | Condition[]): value is number[] {
+function isGradient(value: object): value is number[] {
   return Array.isArray(value) && typeof value[0] === 'number';
 }
 

@@ -215,6 +215,16 @@ describe('resolving', () => {
     expect(resolveRecipe(filled).recipe).toEqual(filled);
   });
 
+  it('keeps what varies for all models in one place', () => {
+    const of = recipe({
+      models: [{ model: 'a', parameters: { weight: 2 } }, { model: 'b' }],
+      parameters: { weight: [0, 1] },
+    });
+    const filled = resolveRecipe(of).recipe;
+    expect(filled.parameters).toMatchObject({ weight: [0, 1] });
+    expect(filled.models.map(({ parameters }) => parameters)).toEqual([{ weight: 2 }, {}]);
+  });
+
   it('checks a method’s own rules wherever they can break, and names the tensor', () => {
     const models = [{ model: 'a', parameters: { weight: [{ filter: 'norm', value: -1 }] } }, { model: 'b' }];
     const { settingsAt } = resolveRecipe(recipe({ method: 'linear', models }));
@@ -248,9 +258,17 @@ describe('refuses', () => {
     ['a number out of range', [1, 1e39], '/parameters/lambda/1', 'must be <='],
     ['a condition without value', [{ filter: 'q' }], '/parameters/lambda/0/value', '"value" is required'],
     ['an unknown key', { value: 1, fliter: 'q' }, '/parameters/lambda/fliter', 'did you mean "filter"?'],
+    ['nothing among conditions', [null, { value: 1 }], '/parameters/lambda', 'either numbers'],
     ['conditions in conditions', { value: { value: 1 } }, '/parameters/lambda/value', 'must be number'],
   ])('%s', (_, value, pointer, detail) => {
     expect(problemsOf(withLambda(value))).toEqual([{ pointer, detail: expect.stringContaining(detail) as string }]);
+  });
+
+  it('more filters than can be held against all names in time', () => {
+    const many = (count: number) => Array.from({ length: count }, (_, i) => ({ filter: `layers.${i}.`, value: i }));
+    const of = (count: number) => recipe({ parameters: { lambda: many(600), weight: [...many(count), { value: 1 }] } });
+    expect(problemsOf(of(400))).toEqual([]);
+    expect(problemsOf(of(401))).toEqual([{ pointer: '', detail: 'the recipe has 1001 filters, more than 1000' }]);
   });
 
   it('a gradient of what is no number', () => {
