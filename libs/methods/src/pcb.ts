@@ -1,5 +1,5 @@
 import Type from 'typebox';
-import { type Block, defineMethod, type Settings } from './definition.js';
+import { BLOCK, type Block, defineMethod, type Settings } from './definition.js';
 import { density, weight } from './parameters.js';
 import { type Found, marksOf } from './survey.js';
 
@@ -68,62 +68,101 @@ export const pcb = defineMethod({
   combine: addBalanced,
 });
 
-/** Bounds of what a task vector's magnitudes are clipped to. */
-function clipsOf(found: Found[]): { low: number; high: number }[] {
-  return marksOf(found, 0).map(([low, high]) => ({ low: low!.value, high: high!.value }));
+interface Bounds {
+  low: number;
+  high: number;
+}
+
+function boundsOf(found: Found[], survey: number): Bounds[] {
+  return marksOf(found, survey).map(([low, high]) => ({ low: low!.value, high: high!.value }));
 }
 
 function vectorsOf({ kernels, models, stride, count, n }: Block): Float32Array[] {
   return Array.from({ length: count }, (_, i) => kernels.floats(models + i * stride, n));
 }
 
-/** (x − low) ÷ (high − low) for x clipped to both; 0 where they are equal. */
-function scaled(x: number, low: number, high: number): number {
-  if (high === low) return 0;
-  return f(f(Math.min(Math.max(x, low), high) - low) / f(high - low));
+/** What a thread works with in a block, kept from block to block. */
+const sums = new Float32Array(BLOCK);
+const totals = new Float32Array(BLOCK);
+const units: Float32Array[] = [];
+const clipped: Float32Array[] = [];
+
+function scratch(list: Float32Array[], i: number): Float32Array {
+  list[i] ??= new Float32Array(BLOCK);
+  return list[i];
 }
+
+/** Writes (x − low) ÷ (high − low) for |x| clipped to both; 0 where they are equal. */
+function scaleMagnitudes(x: Float32Array, { low, high }: Bounds, n: number, to: Float32Array): void {
+  const range = f(high - low);
+  for (let at = 0; at < n; at++) {
+    const size = Math.abs(x[at]!);
+    to[at] = range === 0 ? 0 : f((size < low ? low : size > high ? high : size) - low) / range;
+  }
+}
+
+/** Below this tanh x is x in float32: x² ÷ 3 is less than half of what its last digit is worth. */
+const LINEAR = 2 ** -12;
 
 /** Replaces the task vectors by Bᵢ. */
 function writeBalances(block: Block): void {
-  const clips = clipsOf(block.found);
+  const { n, found } = block;
+  const bounds = boundsOf(found, 0);
   const vectors = vectorsOf(block);
   const tasks = vectors.length;
-  const own = new Float32Array(tasks);
-  for (let at = 0; at < block.n; at++) {
-    let sum = 0;
-    for (let i = 0; i < tasks; i++) {
-      const x = vectors[i]![at]!;
-      own[i] = scaled(Math.abs(x), clips[i]!.low, clips[i]!.high);
-      sum = f(sum + Math.sign(x) * own[i]!);
+  sums.fill(0, 0, n);
+  vectors.forEach((x, i) => {
+    const unit = scratch(units, i);
+    scaleMagnitudes(x, bounds[i]!, n, unit);
+    for (let at = 0; at < n; at++) {
+      const sign = x[at]!;
+      // NaN has no sign, and makes the sum NaN.
+      sums[at] = sums[at]! + (sign > 0 ? unit[at]! : sign < 0 ? -unit[at]! : sign);
     }
-    for (let i = 0; i < tasks; i++) {
-      const within = f(Math.exp(f(tasks * f(own[i]! * own[i]!))));
-      const between = f(Math.tanh(f(vectors[i]![at]! * sum)));
-      vectors[i]![at] = within * between;
+  });
+  vectors.forEach((x, i) => {
+    const unit = units[i]!;
+    for (let at = 0; at < n; at++) {
+      const within = f(Math.exp(f(tasks * f(unit[at]! * unit[at]!))));
+      const between = f(x[at]! * sums[at]!);
+      x[at] = within * (between < LINEAR && between > -LINEAR ? between : f(Math.tanh(between)));
     }
-  }
+  });
 }
 
 function addBalanced(block: Block, { models }: Settings<unknown, { weight: number }>): 0 {
   const { kernels, base, out, n, found } = block;
-  const clips = clipsOf(found);
-  const bounds = marksOf(found, 1).map(([low, high]) => ({ low: low!.value, high: high!.value }));
+  const sizes = boundsOf(found, 0);
+  const bounds = boundsOf(found, 1);
   const vectors = vectorsOf(block);
-  const clipped = vectors.map((vector) => vector.slice());
-  writeBalances(block);
-  const sums = kernels.floats(out, n);
-  for (let at = 0; at < n; at++) {
-    let sum = 0;
-    let total = 0;
-    for (let i = 0; i < vectors.length; i++) {
-      const x = clipped[i]![at]!;
-      const share = scaled(vectors[i]![at]!, bounds[i]!.low, bounds[i]!.high);
-      const size = Math.min(Math.max(Math.abs(x), clips[i]!.low), clips[i]!.high);
-      sum = f(sum + f(f(f(models[i]!.weight) * f(Math.sign(x) * size)) * share));
-      total = f(total + share);
+  vectors.forEach((x, i) => {
+    const { low, high } = sizes[i]!;
+    const weight = f(models[i]!.weight);
+    const own = scratch(clipped, i);
+    for (let at = 0; at < n; at++) {
+      const size = Math.abs(x[at]!);
+      const kept = size < low ? low : size > high ? high : size;
+      own[at] = weight * (x[at]! > 0 ? kept : x[at]! < 0 ? -kept : x[at]!);
     }
-    sums[at] = sum / Math.max(total, f(1e-12));
-  }
+  });
+  writeBalances(block);
+  sums.fill(0, 0, n);
+  totals.fill(0, 0, n);
+  vectors.forEach((balance, i) => {
+    const { low, high } = bounds[i]!;
+    const range = f(high - low);
+    const own = clipped[i]!;
+    for (let at = 0; at < n; at++) {
+      const x = balance[at]!;
+      // The place of the largest is the upper bound, so only the lower one clips; NaN passes.
+      const share = range === 0 || x < low ? 0 : f(f(x - low) / range);
+      sums[at] = sums[at]! + f(own[at]! * share);
+      totals[at] = totals[at]! + share;
+    }
+  });
+  const merged = kernels.floats(out, n);
+  const least = f(1e-12);
+  for (let at = 0; at < n; at++) merged[at] = sums[at]! / Math.max(totals[at]!, least);
   kernels.ops.addScaled(base!, out, 1, out, n);
   return 0;
 }
