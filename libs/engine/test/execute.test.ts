@@ -8,8 +8,8 @@ import { writeArtifacts } from '../src/artifacts.js';
 import { executeMerge } from '../src/execute.js';
 import { planMerge } from '../src/plan.js';
 import type { TensorStatistics } from '../src/report.js';
+import { scanTarget } from '../src/search.js';
 import { countElements, sample, toTasks } from '../src/spans.js';
-import { scanTarget } from '../src/trim.js';
 import type { WrittenFile } from '../src/types.js';
 import { decode, input, type Model, merge, tempDir, writeModel } from './support.js';
 
