@@ -213,10 +213,12 @@ describe('what is not a number, and what is not defined', () => {
     ['slerp', 3],
     ['nuslerp', 3],
     ['nearswap', 2],
+    ['arcee_fusion', 2],
+    ['passthrough', 2],
     ['model_stock', 1],
   ])('%s does not take %i models', async (method, count) => {
     const models = cast(...Array.from({ length: count }, () => 1));
-    const needsBase = method === 'model_stock' || method === 'nearswap';
+    const needsBase = ['model_stock', 'nearswap', 'arcee_fusion'].includes(method);
     const error: unknown = await run({ method }, needsBase ? valuesOf(9, 1) : null, models).catch((reason) => reason);
     if (!isAmalgamError(error)) throw error;
     expect(error.errors).toEqual([{ pointer: '/models', detail: expect.stringContaining(`not ${count}`) }]);

@@ -87,6 +87,26 @@ export function addScaled(base: usize, delta: usize, factor: f32, dst: usize, n:
   }
 }
 
+/** Each x of `data` becomes x * min(1, limit / max(|x|, least)), in place; where that factor is not below 1, NaN's say, x stays as it is. */
+export function limitMagnitude(data: usize, limit: f32, least: f32, n: i32): void {
+  const limits = f32x4.splat(limit);
+  const leasts = f32x4.splat(least);
+  const one = f32x4.splat(1);
+  let i = 0;
+  for (; i + 4 <= n; i += 4) {
+    const at = data + (<usize>i << 2);
+    const x = v128.load(at);
+    const share = f32x4.div(limits, f32x4.max(f32x4.abs(x), leasts));
+    v128.store(at, v128.bitselect(f32x4.mul(x, share), x, f32x4.lt(share, one)));
+  }
+  for (; i < n; i++) {
+    const at = data + (<usize>i << 2);
+    const x = load<f32>(at);
+    const share = limit / max(abs(x), least);
+    if (share < 1) store<f32>(at, x * share);
+  }
+}
+
 /** Sum of squares in float64. Element i goes to partial sum i mod 4; the result is (p0 + p1) + (p2 + p3). */
 export function sumSquares(src: usize, n: i32): f64 {
   let low = f64x2.splat(0);

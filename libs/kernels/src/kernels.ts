@@ -32,6 +32,7 @@ interface Exports {
   accumulate(src: Pointer, factor: number, dst: Pointer, n: number): void;
   divide(src: Pointer, divisor: number, dst: Pointer, n: number): void;
   addScaled(base: Pointer, delta: Pointer, factor: number, dst: Pointer, n: number): void;
+  limitMagnitude(data: Pointer, limit: number, least: number, n: number): void;
   sumSquares(src: Pointer, n: number): number;
   sumMagnitudes(src: Pointer, n: number): number;
   dot(a: Pointer, b: Pointer, n: number): number;

@@ -141,7 +141,7 @@ describe('conversions are bit-equal to their twins', () => {
 describe('arithmetic is bit-equal to its twins', () => {
   const factor = fc.oneof(fc.constantFrom(0, -0, 1, -1, 0.3, 1e38, 1e-40), fc.float({ noNaN: true }));
 
-  test('subtract, scale, accumulate, divide, addScaled, sumSquares, sumMagnitudes, dot', () => {
+  test('subtract, scale, accumulate, divide, addScaled, limitMagnitude, sumSquares, sumMagnitudes, dot', () => {
     fc.assert(
       fc.property(fc.array(fc.tuple(word, word), { maxLength: 300 }), factor, (pairs, w) => {
         const x = Uint32Array.from(pairs, (p) => p[0]);
@@ -176,6 +176,10 @@ describe('arithmetic is bit-equal to its twins', () => {
         check(
           (dst) => arithmetic.addScaled(fx, fy, w, dst),
           () => ops.addScaled(a, b, w, c, n),
+        );
+        check(
+          (dst) => arithmetic.limitMagnitude(dst, w, 1e-6),
+          () => ops.limitMagnitude(c, w, 1e-6, n),
         );
         expect(ops.sumSquares(a, n)).toEqual(arithmetic.sumSquares(fx));
         expect(ops.sumMagnitudes(a, n)).toEqual(arithmetic.sumMagnitudes(fx));

@@ -27,13 +27,7 @@ export const nearswap = defineMethod({
   modelParameters: Type.Object({}, { additionalProperties: false }),
   inputs: 'task_vectors',
   combine({ kernels, models, base, out, n }, { global }) {
-    const t = Math.fround(global.t);
-    const vector = kernels.floats(models, n);
-    for (let i = 0; i < n; i++) {
-      const tau = vector[i]!;
-      const share = Math.fround(t / Math.max(Math.abs(tau), Math.fround(SMALLEST)));
-      if (share < 1) vector[i] = tau * share;
-    }
+    kernels.ops.limitMagnitude(models, global.t, SMALLEST, n);
     kernels.ops.addScaled(base!, models, 1, out, n);
     return 0;
   },

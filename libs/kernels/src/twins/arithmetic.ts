@@ -21,6 +21,14 @@ export function addScaled(base: Float32Array, delta: Float32Array, factor: numbe
   for (let i = 0; i < dst.length; i++) dst[i] = base[i]! + f(delta[i]! * f(factor));
 }
 
+/** In place. */
+export function limitMagnitude(data: Float32Array, limit: number, least: number): void {
+  for (let i = 0; i < data.length; i++) {
+    const share = f(f(limit) / Math.max(Math.abs(data[i]!), f(least)));
+    if (share < 1) data[i] = data[i]! * share;
+  }
+}
+
 /** Float64; element i goes to partial sum i mod 4, then (p0 + p1) + (p2 + p3). */
 export function sumSquares(src: Float32Array): number {
   const partial = [0, 0, 0, 0];
