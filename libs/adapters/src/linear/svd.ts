@@ -1,4 +1,4 @@
-import { dot, type Vectors, zeros } from './vectors.js';
+import { dot, identity, type Vectors } from './vectors.js';
 
 export interface Svd {
   /** Left singular vectors: u[k][i]. */
@@ -20,10 +20,7 @@ const MOST_SWEEPS = 60;
  */
 export function svd(rows: Vectors): Svd {
   const count = rows.length;
-  const turned = zeros(count, count);
-  turned.forEach((row, i) => {
-    row[i] = 1;
-  });
+  const turned = identity(count);
   for (let sweep = 0; sweep < MOST_SWEEPS; sweep++) {
     if (!rotateAll(rows, turned)) break;
   }

@@ -1,6 +1,6 @@
 import { orthonormalise } from './orthonormalise.js';
 import { svd } from './svd.js';
-import { combine, dot, scale, type Vectors } from './vectors.js';
+import { combine, dot, identity, scale, type Vectors } from './vectors.js';
 
 /** A matrix of low rank: Σ left[k] right[k]ᵀ. */
 export interface Product {
@@ -20,12 +20,13 @@ export interface Truncated extends Product {
 /**
  * The nearest matrix of rank `rank` to Σ left[k] right[k]ᵀ, whose vectors it overwrites. Exact: the product lies in the spans of its
  * factors, so the singular values of a matrix of rank × rank are all there is to find, and the product itself is never formed. Each
- * side gets the root of the singular values.
+ * side gets the root of the singular values. `leftIsOrthonormal` spares the left side's work; zeros count as orthonormal.
  */
-export function truncate({ left, right }: Product, rank: number): Truncated {
+export function truncate({ left, right }: Product, rank: number, leftIsOrthonormal = false): Truncated {
   const rows = left[0]?.length ?? 0;
   const columns = right[0]?.length ?? 0;
-  const [ql, qr] = [orthonormalise(left), orthonormalise(right)];
+  const ql = leftIsOrthonormal ? { q: left, r: identity(left.length) } : orthonormalise(left);
+  const qr = orthonormalise(right);
   // Σ left right^T = Ql (Rl Rr^T) Qr^T; both R hold their columns' coefficients by row.
   const core = ql.r.map((a) => Float64Array.from(qr.r, (b) => dot(a, b)));
   const { u, s, v } = svd(core);

@@ -8,10 +8,26 @@ export function zeros(count: number, length: number): Vectors {
   return Array.from({ length: count }, () => new Float64Array(length));
 }
 
+export function identity(size: number): Vectors {
+  const rows = zeros(size, size);
+  rows.forEach((row, i) => {
+    row[i] = 1;
+  });
+  return rows;
+}
+
+/** Four sums side by side, which a processor adds up at once. */
 export function dot(a: Float64Array, b: Float64Array): number {
-  let sum = 0;
-  for (let i = 0; i < a.length; i++) sum += (a[i] as number) * (b[i] as number);
-  return sum;
+  let [p, q, r, s] = [0, 0, 0, 0];
+  let i = 0;
+  for (; i + 4 <= a.length; i += 4) {
+    p += (a[i] as number) * (b[i] as number);
+    q += (a[i + 1] as number) * (b[i + 1] as number);
+    r += (a[i + 2] as number) * (b[i + 2] as number);
+    s += (a[i + 3] as number) * (b[i + 3] as number);
+  }
+  for (; i < a.length; i++) p += (a[i] as number) * (b[i] as number);
+  return p + q + (r + s);
 }
 
 /** a ← a + factor · b */

@@ -78,11 +78,12 @@ export class Extractor {
       );
     }
     for (let iteration = 0; iteration < this.#job.range.powerIterations; iteration++) {
-      this.#putWide(orthonormalise(this.#multiplyTransposed(matrix, orthonormalise(left).q)).q);
+      const right = this.#multiplyTransposed(matrix, orthonormalise(left, 1).q);
+      this.#putWide(orthonormalise(right, 1).q);
       left = this.#multiply(matrix, width);
     }
     const { q } = orthonormalise(left);
-    const cut = truncate({ left: q, right: this.#multiplyTransposed(matrix, q) }, module.rank);
+    const cut = truncate({ left: q, right: this.#multiplyTransposed(matrix, q) }, module.rank, true);
     const kept = squares === 0 ? 1 : dot(cut.values, cut.values) / squares;
     // Above 1 by rounding only.
     return { ...cut, kept: Math.min(1, kept), squares };
