@@ -27,6 +27,7 @@ export const ERRORS = {
   checkpoint_changed: { status: 409, title: 'The stored bytes are not those that were registered' },
   digest_mismatch: { status: 422, title: 'The bytes do not have the stated digest or size' },
   uri_not_allowed: { status: 403, title: 'The URI is outside the allowed roots' },
+  hub_refused: { status: 422, title: 'The Hugging Face hub refuses access' },
   webhook_not_allowed: { status: 422, title: 'The webhook URL is not allowed' },
   // Who asks, how often, how much.
   unauthorized: { status: 401, title: 'The API key is missing or wrong' },

@@ -10,6 +10,9 @@ const LOCKS = 'locks';
 const TEMP = 'temp';
 /** A file this young may be about to be pinned by whoever fetched it. */
 const FRESH_MS = 2_000;
+/** What an unfinished fetch that can be gone on with is called, and how long it stays. */
+const PARTIAL = '.part';
+const PARTIAL_MS = 24 * 3600_000;
 
 /**
  * The files of a cache that several processes share:
@@ -46,6 +49,11 @@ export class CacheFiles {
 
   temp(): string {
     return join(this.#folder, TEMP, randomUUID());
+  }
+
+  /** Where whoever has the lock of this name puts a fetch that can be gone on with, also by another process. */
+  unfinished(name: string): string {
+    return join(this.#folder, TEMP, name);
   }
 
   /** Makes the folders, once. */
@@ -95,7 +103,7 @@ export class CacheFiles {
 
   /** Removes the files used longest ago, but none that is in use or brand-new, until at most `maxBytes` are left. */
   async evict(maxBytes: number): Promise<void> {
-    await this.#clearDead();
+    await this.#clearDead(maxBytes === 0 ? 0 : PARTIAL_MS);
     const files = await this.#list(FILES);
     let total = files.reduce((sum, file) => sum + file.bytes, 0);
     const fresh = Date.now() - Math.min(FRESH_MS, this.#graceMs);
@@ -114,11 +122,12 @@ export class CacheFiles {
     if (this.#ready !== undefined) await rm(this.#pins, { recursive: true, force: true });
   }
 
-  /** Pins of dead processes, and their unfinished fetches. */
-  async #clearDead(): Promise<void> {
-    const limit = Date.now() - this.#graceMs;
+  /** Pins of dead processes, and their unfinished fetches; those that can be gone on with stay for longer. */
+  async #clearDead(partialMs: number): Promise<void> {
     for (const entry of [...(await this.#list(PINS)), ...(await this.#list(TEMP))]) {
-      if (entry.usedMs < limit && entry.path !== this.#pins) await rm(entry.path, { recursive: true, force: true });
+      const graceMs = entry.path.endsWith(PARTIAL) ? Math.max(partialMs, this.#graceMs) : this.#graceMs;
+      if (entry.usedMs < Date.now() - graceMs && entry.path !== this.#pins)
+        await rm(entry.path, { recursive: true, force: true });
     }
   }
 

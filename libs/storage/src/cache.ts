@@ -126,7 +126,7 @@ export class LocalCache {
   }
 
   async #fill(folder: FolderView, file: FolderFile, name: string, options: Required<TransferOptions>): Promise<void> {
-    const temp = this.#files.temp();
+    const temp = folder.resumes === true ? this.#files.unfinished(name) : this.#files.temp();
     try {
       await folder.fetch(file.path, temp, options);
       const { size } = await stat(temp);

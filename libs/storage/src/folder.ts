@@ -34,6 +34,8 @@ export interface FolderView {
   source(path: string): FolderSource;
   /** The file on this machine, to be read only; null when it has to be fetched. */
   localPath(path: string): string | null;
+  /** A `fetch` that fails leaves beside `localFile` what it has, and the next one goes on from there. */
+  readonly resumes?: boolean;
   /** Copies a file to `localFile`, atomically. @throws not_found; checkpoint_changed */
   fetch(path: string, localFile: string, options?: TransferOptions): Promise<void>;
 }
@@ -140,6 +142,7 @@ export function someFiles(folder: FolderView, file: FolderFile, others: readonly
   };
   return {
     label: folder.label,
+    ...(folder.resumes === undefined ? {} : { resumes: folder.resumes }),
     list: async () => [...files],
     source: (path) => {
       const name = path === file.path ? folder.label : `${folder.label}: ${path}`;

@@ -1,4 +1,6 @@
 import { AmalgamError, isAmalgamError } from '@amalgam/contracts';
+import { type HubReference, isRepo, parseHubUri } from './hub-reference.js';
+import { refused, segmentsOf } from './uri-segments.js';
 
 /** Below which places registered URIs may point. */
 export interface AllowedRoots {
@@ -6,22 +8,33 @@ export interface AllowedRoots {
   files: string[];
   /** `prefix` has no slash at either end; '' is the whole bucket. */
   s3: { bucket: string; prefix: string }[];
+  /** Of the Hugging Face hub: 'org/name', or 'org' for all that is its; '' is the whole hub. */
+  hub: string[];
 }
 
-export type ParsedUri = { kind: 'file'; path: string } | { kind: 's3'; bucket: string; prefix: string };
+export type ParsedUri =
+  | { kind: 'file'; path: string }
+  | { kind: 's3'; bucket: string; prefix: string }
+  | ({ kind: 'hub' } & HubReference);
 
 /**
- * Reads `file:///data,s3://bucket/prefix`; a comma within a path is written `%2C`. Empty text allows nothing.
+ * Reads `file:///data,s3://bucket/prefix,hf://org`; a comma within a path is written `%2C`. Empty text allows nothing.
  * @throws invalid_request naming the entry and the rule
  */
 export function parseAllowedRoots(text: string): AllowedRoots {
-  const roots: AllowedRoots = { files: [], s3: [] };
+  const roots: AllowedRoots = { files: [], s3: [], hub: [] };
   for (const entry of text.split(',').map((part) => part.trim())) {
     if (entry === '') continue;
+    const hub = hubRoot(entry);
+    if (hub !== null) {
+      roots.hub.push(hub);
+      continue;
+    }
     try {
       const uri = parseUri(entry);
       if (uri.kind === 'file') roots.files.push(uri.path);
-      else roots.s3.push({ bucket: uri.bucket, prefix: uri.prefix });
+      else if (uri.kind === 's3') roots.s3.push({ bucket: uri.bucket, prefix: uri.prefix });
+      else throw refused(entry, 'must be hf://, hf://org or hf://org/name');
     } catch (error) {
       if (!isAmalgamError(error)) throw error;
       throw new AmalgamError('invalid_request', `allowed root ${error.detail}`);
@@ -51,40 +64,15 @@ export function parseUri(uri: string): ParsedUri {
     if (!/^[a-z0-9][a-z0-9._-]{1,62}$/i.test(bucket)) throw refused(uri, 'must name a bucket');
     return { kind: 's3', bucket, prefix: segmentsOf(uri, key).join('/') };
   }
-  throw refused(uri, 'must begin with file:/// or s3://');
+  if (/^hf:\/\//i.test(uri)) return { kind: 'hub', ...parseHubUri(uri) };
+  throw refused(uri, 'must begin with file:///, s3:// or hf://');
 }
 
-/** Segments, with a final slash allowed, each free of traversal in whatever encoding. */
-function segmentsOf(uri: string, path: string): string[] {
-  const bare = path.endsWith('/') ? path.slice(0, -1) : path;
-  if (bare === '') return [];
-  const segments = bare.split('/');
-  for (const segment of segments) {
-    if (segment === '') throw refused(uri, 'must not hold an empty segment');
-    // What is decoded once more by someone further on must be harmless, too.
-    for (const form of encodings(segment)) {
-      if (form === '.' || form === '..' || /(^|[/\\])\.\.?([/\\]|$)/.test(form)) {
-        throw refused(uri, 'must not hold "." or ".." segments');
-      }
-      if (/[\\\p{Cc}\p{Cs}]/u.test(form)) throw refused(uri, 'must not hold backslashes or control characters');
-    }
-  }
-  return segments;
-}
-
-/** A segment and what it becomes when it is percent-decoded again and again. */
-function encodings(segment: string): string[] {
-  const forms = [segment];
-  for (let form = segment; forms.length < 8; forms.push(form)) {
-    try {
-      const next = decodeURIComponent(form);
-      if (next === form) break;
-      form = next;
-    } catch {
-      break;
-    }
-  }
-  return forms;
+/** `hf://`, `hf://org` or `hf://org/name` without the scheme; null for anything else. */
+function hubRoot(entry: string): string | null {
+  const root = /^hf:\/\/(.*?)\/?$/i.exec(entry)?.[1];
+  if (root === undefined) return null;
+  return root === '' || isRepo(root) || isRepo(`${root}/any`) ? root : null;
 }
 
 function decoded(uri: string, segment: string): string {
@@ -96,8 +84,4 @@ function decoded(uri: string, segment: string): string {
   }
   if (text.includes('/')) throw refused(uri, 'must not hold an encoded slash');
   return text;
-}
-
-export function refused(uri: string, rule: string): AmalgamError {
-  return new AmalgamError('uri_not_allowed', `${JSON.stringify(uri).slice(1, -1)}: ${rule}`);
 }

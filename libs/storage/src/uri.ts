@@ -4,11 +4,15 @@ import { AmalgamError, isAmalgamError } from '@amalgam/contracts';
 import { fileError } from './file-errors.js';
 import { isWithin } from './file-root.js';
 import { type FolderFile, type FolderView, StoreFolder, someFiles, storeFolder } from './folder.js';
+import { HubClient, type HubConnection } from './hub-client.js';
+import { type HubFolder, hubEntryKind, openHubFolder } from './hub-folder.js';
+import { type HubReference, hubUri } from './hub-reference.js';
 import { LocalFolder, realInside } from './local-folder.js';
 import type { ObjectStore } from './port.js';
-import { type AllowedRoots, parseUri, refused } from './roots.js';
+import { type AllowedRoots, parseUri } from './roots.js';
 import type { S3Connection } from './s3-client.js';
 import { S3Store } from './s3-store.js';
+import { refused } from './uri-segments.js';
 
 /** Which single files may be registered. */
 export interface SingleFileRule {
@@ -53,11 +57,13 @@ export interface OpenUriOptions {
   roots: AllowedRoots;
   /** Needed for s3:// URIs. */
   s3?: S3Access;
+  /** For hf:// URIs; default: the public hub, without a token. */
+  hub?: HubConnection;
 }
 
 /** `resolveUri` with its settings in one object. */
 export function openUri(uri: string, options: OpenUriOptions): Promise<FolderView> {
-  return resolveUri(uri, options.roots, options.s3);
+  return resolveUri(uri, options.roots, options.s3, CHECKPOINT_FILE, options.hub);
 }
 
 /**
@@ -70,13 +76,58 @@ export async function resolveUri(
   roots: AllowedRoots,
   s3?: S3Access,
   rule: SingleFileRule = CHECKPOINT_FILE,
+  hub?: HubConnection,
 ): Promise<FolderView> {
   const parsed = parseUri(uri);
   if (parsed.kind === 'file') return openPath(uri, parsed.path, roots.files, rule);
+  if (parsed.kind === 'hub') {
+    assertHubAllowed(uri, parsed, roots);
+    return openHub(uri, parsed, new HubClient(hub), rule);
+  }
   const below = roots.s3.some((root) => root.bucket === parsed.bucket && isBelow(root.prefix, parsed.prefix));
   if (!below) throw refused(uri, 'is not below an allowed root');
   if (s3 === undefined) throw refused(uri, 'this service has no connection to S3');
   return openPrefix(uri, s3.bucket(parsed.bucket), parsed.prefix, rule);
+}
+
+/**
+ * The URI with its revision resolved: of the hub's models it names the commit that the revision is now, so that it always stands
+ * for the same bytes. Others are what they were.
+ * @throws as `resolveUri`
+ */
+export async function pinUri(uri: string, roots: AllowedRoots, hub?: HubConnection): Promise<string> {
+  const parsed = parseUri(uri);
+  if (parsed.kind !== 'hub') return uri;
+  assertHubAllowed(uri, parsed, roots);
+  const { repo, revision, path } = parsed;
+  return hubUri({ repo, revision: await new HubClient(hub).commitOf({ label: uri, repo, revision }), path });
+}
+
+function assertHubAllowed(uri: string, { repo }: HubReference, roots: AllowedRoots): void {
+  const [org] = repo.split('/');
+  if (roots.hub.some((root) => root === '' || root === org || root === repo)) return;
+  throw refused(
+    uri,
+    'is not below an allowed root; hf:// among them allows the whole hub, hf://org what is one account’s',
+  );
+}
+
+async function openHub(
+  uri: string,
+  { repo, revision, path }: HubReference,
+  client: HubClient,
+  rule: SingleFileRule,
+): Promise<FolderView> {
+  const place = { label: uri, repo, revision };
+  const commit = await client.commitOf(place);
+  if (path === '') return openHubFolder(client, place, commit, '');
+  const kind = await hubEntryKind(client, place, commit, path);
+  if (kind === null) throw new AmalgamError('not_found', `${uri}: is not there`);
+  if (kind === 'folder') return openHubFolder(client, place, commit, path);
+  if (!isSingleFile(path, rule)) throw wrongKind(uri, rule);
+  const at = path.lastIndexOf('/') + 1;
+  const folder = await openHubFolder(client, place, commit, path.slice(0, Math.max(0, at - 1)));
+  return oneFile(folder, await folder.describe(path.slice(at)), rule);
 }
 
 async function openPath(
@@ -134,7 +185,7 @@ function isSingleFile(path: string, { suffixes }: SingleFileRule): boolean {
 
 /** The named file and those that belong to it. */
 async function oneFile(
-  folder: LocalFolder | StoreFolder,
+  folder: LocalFolder | StoreFolder | HubFolder,
   file: FolderFile,
   { beside = [] }: SingleFileRule,
 ): Promise<FolderView> {

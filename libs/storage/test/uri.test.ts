@@ -8,7 +8,11 @@ import { expectError, tempFolder } from './helpers.js';
 
 const top = tempFolder();
 const data = join(top, 'data');
-const roots: AllowedRoots = { files: [data, join(top, 'second')], s3: [{ bucket: 'models', prefix: 'team/a' }] };
+const roots: AllowedRoots = {
+  files: [data, join(top, 'second')],
+  s3: [{ bucket: 'models', prefix: 'team/a' }],
+  hub: [],
+};
 const at = (path: string) => `file://${top}/${path}`;
 const open = (path: string) => resolveUri(at(path), roots);
 
@@ -53,14 +57,15 @@ beforeAll(() => {
 
 describe('allowed roots', () => {
   it('are read from text', () => {
-    expect(parseAllowedRoots(' file:///data, file:///with%2Ccomma/ ,s3://b1,s3://b2/x/y/,')).toEqual({
+    expect(parseAllowedRoots(' file:///data, file:///with%2Ccomma/ ,s3://b1,s3://b2/x/y/,hf://org')).toEqual({
       files: ['/data', '/with,comma'],
       s3: [
         { bucket: 'b1', prefix: '' },
         { bucket: 'b2', prefix: 'x/y' },
       ],
+      hub: ['org'],
     });
-    expect(parseAllowedRoots('')).toEqual({ files: [], s3: [] });
+    expect(parseAllowedRoots('')).toEqual({ files: [], s3: [], hub: [] });
   });
 
   it.each(['/data', 'data', 'http://x/y', 'file://host/data', 'file:///a/../b', 's3:///x', 's3://b/../c'])(
@@ -169,7 +174,7 @@ describe('file URIs', () => {
     'file:////data/llama',
     ' file:///data/llama',
     'javascript:file:///data',
-  ])('refuse %j', (uri) => expectError('uri_not_allowed', resolveUri(uri, { files: ['/'], s3: [] }), uri));
+  ])('refuse %j', (uri) => expectError('uri_not_allowed', resolveUri(uri, { files: ['/'], s3: [], hub: [] }), uri));
 
   it.each(['bad-file', 'bad-folder', 'bad-dangling'])(
     'refuse to list %s, which holds a link that leads out',
@@ -215,7 +220,7 @@ describe('file URIs', () => {
   });
 
   it('allow nothing without roots', () =>
-    expectError('uri_not_allowed', resolveUri(at('data/llama'), { files: [], s3: [] }), 'allowed root'));
+    expectError('uri_not_allowed', resolveUri(at('data/llama'), { files: [], s3: [], hub: [] }), 'allowed root'));
 
   it('notice bytes that change while they are used', async () => {
     const path = join(data, 'changing');
