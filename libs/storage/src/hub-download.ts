@@ -8,7 +8,7 @@ import { isMissing } from './file-errors.js';
 import type { HubDigest, HubFile, HubReader } from './hub-read.js';
 import type { TransferOptions } from './port.js';
 
-const PART_BYTES = 16 * 1024 * 1024;
+const PART_BYTES = 8 * 1024 * 1024;
 const IN_FLIGHT = 4;
 const DONE = 1;
 
