@@ -198,6 +198,36 @@ describe('a merge of models of different vocabularies', () => {
     expect(tensors.has(HEAD)).toBe(false);
   });
 
+  it('takes the tokens and rows that an adapter brings', async () => {
+    const base = await speaker('base', { letters: 'xy', code: 0 });
+    const folder = join(tempDir(), 'adapter');
+    mkdirSync(folder);
+    const matrix = (rows: number, first: number) => ({
+      dtype: 'F32' as const,
+      shape: [rows, HIDDEN],
+      values: repeat(rows, HIDDEN, first),
+    });
+    await writeModel(folder, 'adapter_model', {
+      'base_model.model.model.layers.0.mlp.lora_A.weight': { dtype: 'F32', shape: [1, HIDDEN], values: [1, 1, 1] },
+      'base_model.model.model.layers.0.mlp.lora_B.weight': { dtype: 'F32', shape: [2, 1], values: [1, 2] },
+      [`base_model.model.${EMBEDDING}`]: matrix(3, 100),
+      [`base_model.model.${HEAD}`]: matrix(3, 1100),
+    });
+    const write = (path: string, content: unknown) => writeFileSync(join(folder, path), JSON.stringify(content));
+    const modules = { target_modules: ['mlp'], modules_to_save: ['embed_tokens', 'lm_head'] };
+    write('adapter_config.json', { peft_type: 'LORA', r: 1, lora_alpha: 1, ...modules });
+    write('tokenizer.json', { model: { type: 'BPE', vocab: { x: 0, y: 1, q: 2 }, merges: [] } });
+    const checkpoint = await describeCheckpoint(localFolder(folder));
+    const adapter: Loaded = { reference: 'adapter', identity: folder, name: 'adapter', checkpoint, path: folder };
+    base.checkpoint.tensors.delete(BIAS);
+    const { rows, json } = await merge({ method: 'linear', tokenizer: { source: 'union' } }, base, [adapter]);
+    expect(rows(EMBEDDING)).toEqual([100, 101, 102]);
+    expect(rows(HEAD)).toEqual([1100, 1101, 1102]);
+    expect(rows('model.layers.0.mlp.weight')).toEqual([1, 3]);
+    expect(json('config.json').vocab_size).toBe(3);
+    expect(json('tokenizer.json').model.vocab).toEqual({ x: 0, y: 1, q: 2 });
+  });
+
   it.each(['F32', 'BF16'] as const)(
     'writes the same bytes for any chunk size and number of threads (%s)',
     async (dtype) => {
