@@ -36,6 +36,8 @@ export interface MergeQuery {
   method?: string;
   name?: string;
   metadata?: Record<string, string>;
+  /** Checkpoints, graphs and datasets that it takes, all of them. */
+  input?: string[];
   created_after?: string;
   created_before?: string;
 }

@@ -100,6 +100,12 @@ export async function mergeRoutes(app: Api): Promise<void> {
             method: Type.Optional(Type.String({ maxLength: 64 })),
             name: NameFilter,
             metadata: MetadataFilter,
+            input: Type.Optional(
+              Type.Array(Type.String({ minLength: 1, maxLength: 64 }), {
+                maxItems: 64,
+                description: 'A checkpoint, graph or dataset that it takes; may come several times: all of them',
+              }),
+            ),
             created_after: Time,
             created_before: Time,
           },

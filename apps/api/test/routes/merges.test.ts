@@ -179,6 +179,22 @@ describe('merges', () => {
     }
   });
 
+  it('lists the merges that take an input, or several', async () => {
+    const { body: first } = await post('/v1/merges', { recipe: ties() });
+    const linear = { method: 'linear', models: [{ model: ids['math'] }, { model: ids['base'] }] };
+    const { body: second } = await post('/v1/merges', { recipe: linear });
+    const list = async (...inputs: string[]) => {
+      const query = inputs.map((id) => `input=${id}`).join('&');
+      const { body } = await world.call<List<Merge>>('GET', `/v1/merges?limit=100&${query}`);
+      return body.data.map(({ id }) => id);
+    };
+    expect(await list(ids['math']!)).toEqual(expect.arrayContaining([first.id, second.id]));
+    const both = await list(ids['math']!, ids['code']!);
+    expect(both).toContain(first.id);
+    expect(both).not.toContain(second.id);
+    expect(await list(ids['wide']!)).toEqual([]);
+  });
+
   it('cancels: a waiting one at once, a running one by asking, twice without harm, a finished one never', async () => {
     const waiting = await queueMerge(world);
     expect((await post(`/v1/merges/${waiting.id}/cancel`)).body.state).toBe('canceled');

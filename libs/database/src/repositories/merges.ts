@@ -49,6 +49,8 @@ export interface MergeFilter extends PageRequest {
   createdBefore?: Date;
   /** A part of the name, whatever its case. */
   name?: string;
+  /** Checkpoints, graphs and datasets; the merge takes every one of these. */
+  input?: string[];
 }
 
 /** Completes the request's Idempotency-Key in the same transaction, so that a crash cannot make the merge twice. */
@@ -109,7 +111,7 @@ export class MergeRepository {
   /** Newest first. */
   async list(projectId: string, filter: MergeFilter = {}): Promise<List<MergeRow>> {
     const { limit, after } = parsePage('merge', filter);
-    assertStorable({ metadata: filter.metadata, name: filter.name, method: filter.method });
+    assertStorable({ metadata: filter.metadata, name: filter.name, method: filter.method, input: filter.input });
     const where = [Prisma.sql`m.project_id = ${projectId}`, ...conditions(filter)];
     if (after !== undefined) where.push(Prisma.sql`m.id < ${after}`);
     const rows = await readMerges(
@@ -142,6 +144,9 @@ function conditions(filter: MergeFilter): Prisma.Sql[] {
   if (filter.createdBefore !== undefined) where.push(Prisma.sql`m.created_at < ${filter.createdBefore}::timestamptz`);
   if (filter.name !== undefined) {
     where.push(Prisma.sql`m.name ILIKE ${`%${filter.name.replaceAll(/[\\%_]/g, '\\$&')}%`}`);
+  }
+  for (const id of filter.input ?? []) {
+    where.push(Prisma.sql`m.id IN (SELECT merge_id FROM merge_inputs WHERE asset_id = ${id})`);
   }
   return where;
 }
