@@ -70,7 +70,7 @@ function createAsset(title: string, place: string) {
         Type.String({
           minLength: 1,
           maxLength: 4096,
-          description: `file:///… or s3://bucket/prefix below an allowed root: ${place}`,
+          description: `file:///…, s3://bucket/prefix or hf://org/name[@revision][/path] below an allowed root: ${place}`,
         }),
       ),
       files: Type.Optional(

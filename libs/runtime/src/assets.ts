@@ -42,13 +42,13 @@ export function resultPrefix(mergeId: string): string {
 /** The files of an asset, wherever they lie. @throws AmalgamError `uri_not_allowed` when the roots have changed since. */
 export async function openAsset(
   parts: Pick<Parts, 'store' | 'buckets'>,
-  config: Pick<Config, 'allowedRoots'>,
+  config: Pick<Config, 'allowedRoots' | 'hub'>,
   row: AssetRow,
 ): Promise<FolderView> {
   if (row.uri !== null) {
     const { suffixes } = KIND_RULES[row.kind];
     const beside = row.files.map(({ path }) => path);
-    return resolveUri(row.uri, config.allowedRoots, parts.buckets, { suffixes, beside });
+    return resolveUri(row.uri, config.allowedRoots, parts.buckets, { suffixes, beside }, config.hub);
   }
   if (row.storePrefix === null) throw new AmalgamError('internal', `${row.kind} ${row.id} lies nowhere`);
   return storeFolder(parts.store, row.storePrefix, row.name);

@@ -3,7 +3,13 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { AmalgamError, LANES, type Lane } from '@amalgam/contracts';
 import type { QueueConfig } from '@amalgam/queue';
-import { type AllowedRoots, parseAllowedRoots, type S3Connection, type StoreConfig } from '@amalgam/storage';
+import {
+  type AllowedRoots,
+  type HubConnection,
+  parseAllowedRoots,
+  type S3Connection,
+  type StoreConfig,
+} from '@amalgam/storage';
 import { LOG_LEVELS, type LogLevel } from '@amalgam/telemetry';
 import type { WebhookPolicy } from '@amalgam/webhooks';
 
@@ -25,6 +31,8 @@ export interface Config {
   redisUrl: string | null;
   s3: (S3Connection & { bucket: string; publicEndpoint?: string }) | null;
   allowedRoots: AllowedRoots;
+  /** For hf:// URIs, where the roots allow them. */
+  hub: HubConnection;
   webhooks: WebhookPolicy;
   /** 32 bytes: seals webhook secrets, signs links. */
   secretKey: Buffer;
@@ -85,6 +93,7 @@ export function loadConfig(given: Env = process.env): Config {
     redisUrl: env['REDIS_URL'] || null,
     s3: s3(env),
     allowedRoots: parseAllowedRoots(env['AMALGAM_ALLOWED_ROOTS'] ?? ''),
+    hub: hubConnection(env),
     webhooks: {
       allowHttp: flag(env, 'AMALGAM_WEBHOOK_ALLOW_HTTP'),
       allowedPrivate: list(env['AMALGAM_WEBHOOK_ALLOW_PRIVATE']),
@@ -111,6 +120,12 @@ export function loadConfig(given: Env = process.env): Config {
     logLevel: oneOf(env, 'AMALGAM_LOG_LEVEL', LOG_LEVELS, 'info'),
     logPretty: flag(env, 'AMALGAM_LOG_PRETTY'),
   };
+}
+
+/** How the Hugging Face hub is reached; the variables are those of its own tools. */
+export function hubConnection(env: Env = process.env): HubConnection {
+  // An empty variable counts as not set.
+  return { endpoint: env['HF_ENDPOINT'] || undefined, token: env['HF_TOKEN'] || undefined };
 }
 
 /** Which object store the settings name. */

@@ -7,7 +7,7 @@ import {
 } from '@amalgam/contracts';
 import { newId, toAssetResource } from '@amalgam/database';
 import { assetPrefix, type Config, describeAsset, KIND_RULES, type Parts } from '@amalgam/runtime';
-import { resolveUri } from '@amalgam/storage';
+import { parseUri, pinUri, resolveUri } from '@amalgam/storage';
 import { at, invalid } from './problem.js';
 
 /** How long an upload's links are good; after that it is given up. */
@@ -35,12 +35,17 @@ async function register<K extends AssetKind>(
   kind: K,
   projectId: string,
   body: CreateAsset,
-  uri: string,
+  asked: string,
 ): Promise<AssetResources[K]> {
   const { suffixes } = KIND_RULES[kind];
-  const open = (beside: readonly string[] = []) =>
-    resolveUri(uri, config.allowedRoots, parts.buckets, { suffixes, beside });
-  const contents = await describeAsset(kind, { open, whole: false }).catch((error: unknown) => {
+  const describe = async () => {
+    // A branch of the hub moves on; what is registered stays what it is.
+    const uri = await pinUri(asked, config.allowedRoots, config.hub);
+    const open = (beside: readonly string[] = []) =>
+      resolveUri(uri, config.allowedRoots, parts.buckets, { suffixes, beside }, config.hub);
+    return { uri, contents: await describeAsset(kind, { open, whole: false }) };
+  };
+  const { uri, contents } = await describe().catch((error: unknown) => {
     throw at('/uri', error);
   });
   const row = await parts.database.assets(kind).createRegistered(projectId, {
@@ -106,7 +111,10 @@ function refuseClashes(paths: string[]): void {
 
 /** The last part of a URI that tells assets apart: every second one is called model.safetensors. */
 function nameOf(uri: string, suffixes: readonly string[]): string {
-  const parts = uri.split('/').filter((part) => part !== '');
+  const parsed = parseUri(uri);
+  if (parsed.kind === 'hub' && parsed.path === '') return parsed.repo.slice(parsed.repo.indexOf('/') + 1);
+  const place = parsed.kind === 'hub' ? `${parsed.repo}/${parsed.path}` : uri;
+  const parts = place.split('/').filter((part) => part !== '');
   const base = parts.at(-1) ?? '';
   const suffix = suffixes.find((end) => base.toLowerCase().endsWith(end)) ?? '';
   const last = base.slice(0, base.length - suffix.length);
