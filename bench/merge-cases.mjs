@@ -35,7 +35,9 @@ const MERGEKIT = {
 
 /** Of the named methods, or all that learn nothing: one row for each variant and number of models that it can take. */
 export function mergeCases(names, counts) {
-  const methods = listMethods().filter(({ name, tuned }) => names?.includes(name) ?? tuned === undefined);
+  const methods = listMethods().filter(
+    ({ name, tuned, adapter }) => names?.includes(name) ?? (tuned === undefined && adapter === undefined),
+  );
   const unknown = (names ?? []).filter((name) => !methods.some((method) => method.name === name));
   if (unknown.length > 0) throw new Error(`no such method: ${unknown.join(', ')}`);
   return methods.flatMap(({ name, base, models: { minimum, maximum } }) => {

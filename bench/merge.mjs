@@ -53,7 +53,7 @@ for (const dtype of list(given.dtypes)) {
       continue;
     }
     const results = measure(dtype, cache, folders);
-    if (cache === 'warm') results.push(...runMergekits(dtype, folders));
+    if (cache === 'warm') results.push(...runMergekits(dtype, folders, results));
     print(dtype, cache, bytes, results);
     collected.push({ dtype, cache, bytes, results });
   }
@@ -128,7 +128,7 @@ function print(dtype, cache, bytes, results) {
 }
 
 /** mergekit's own rows, over the same files. */
-function runMergekits(dtype, folders) {
+function runMergekits(dtype, folders, results) {
   const wanted = given.mergekit === 'none' ? [] : given.mergekit === 'all' ? null : list(given.mergekit);
   if (wanted?.length === 0) return [];
   if (spawnSync(python, ['-c', 'import mergekit'], { stdio: 'ignore' }).status !== 0) {
@@ -143,7 +143,8 @@ function runMergekits(dtype, folders) {
     if (config === null) return [];
     console.error(`mergekit ${method}`);
     const run = runMergekit(method, config);
-    return run === null ? [] : [{ title: `mergekit ${method}`, count, method, runs: [run] }];
+    const { baseline } = results.find((row) => row.method === method);
+    return run === null ? [] : [{ title: `mergekit ${method}`, count, method, baseline, runs: [run] }];
   });
 }
 
