@@ -12,10 +12,14 @@ import {
   type ReadableFolder,
 } from '@amalgam/tensors';
 import { checkTaskData } from '@amalgam/tuning';
+import { hubUriOf, isHubInput, openHubInput } from './hub-input.js';
 
-/** A checkpoint on this machine: a folder, or one safetensors file. */
+/** A checkpoint: a folder on this machine, one safetensors file, or a model of the hub. */
 export interface LocalInput extends ModelInput {
   folder: ReadableFolder;
+  /** Where it lies on this machine, without symbolic links; null: it lies on the hub. */
+  path: string | null;
+  /** Of the hub's, once they are fetched. */
   pathOf(file: string): string;
 }
 
@@ -41,8 +45,18 @@ export interface LocalTask {
   evaluation: LocalDataset | null;
 }
 
+/**
+ * A checkpoint by its reference: a path that starts from `folder`, or a model of the hub.
+ *
+ * @throws AmalgamError as `openLocal` and `openHubInput` say
+ */
+export async function openCheckpoint(reference: string, folder: string, name?: string): Promise<LocalInput> {
+  const uri = await hubUriOf(reference, folder);
+  return uri === null ? openLocal(resolve(folder, reference), reference, name) : openHubInput(uri, reference, name);
+}
+
 /** @throws AmalgamError `not_found`, `invalid_checkpoint`, `unsafe_format`, each naming the path */
-export async function openLocal(path: string, reference = path, name?: string): Promise<LocalInput> {
+async function openLocal(path: string, reference: string, name?: string): Promise<LocalInput> {
   const { real, isFile } = await locate(path, reference);
   const folder = isFile ? localFileFolder(real, reference) : localFolder(real, reference);
   const checkpoint = await describeCheckpoint(folder);
@@ -52,6 +66,7 @@ export async function openLocal(path: string, reference = path, name?: string): 
     name: name ?? shortName(basename(real, isFile ? extname(real) : undefined)),
     checkpoint,
     folder,
+    path: real,
     pathOf: (file) => (isFile ? real : join(real, file)),
   };
 }
@@ -77,11 +92,15 @@ export async function openLocalDataset(path: string, reference = path): Promise<
 }
 
 /**
- * What a recipe from a file names, whose references are paths. `all`: checkpoints in the engine's order. A path that
- * comes several times is opened once.
+ * What a recipe from a file names, whose references are paths or models of the hub. `all`: checkpoints in the engine's order. What
+ * comes several times is opened once, so a branch of the hub is one commit. `notes` are for who runs the merge.
  */
 export async function openRecipeInputs(recipe: Recipe, folder: string) {
-  const open = (reference: string, name?: string) => openLocal(resolve(folder, reference), reference, name);
+  const opened = once((reference) => openCheckpoint(reference, folder));
+  const open = async (reference: string, name?: string): Promise<LocalInput> => {
+    const input = await opened(reference);
+    return name === undefined ? input : { ...input, name };
+  };
   const base = recipe.base === undefined ? null : await open(recipe.base);
   const models: LocalInput[] = [];
   const adapters: (LocalInput | null)[] = [];
@@ -105,7 +124,8 @@ export async function openRecipeInputs(recipe: Recipe, folder: string) {
     });
   }
   const all = listInputs<LocalInput>({ base, models, adapters });
-  return { base, models, adapters, all, tasks };
+  const notes = new Set(all.filter(isHubInput).flatMap(({ note }) => note ?? []));
+  return { base, models, adapters, all, tasks, notes: [...notes] };
 }
 
 /** Whether every task fits its graph and data, from headers alone; adds to the plan's warnings. @throws AmalgamError as `checkTaskData` */
@@ -121,15 +141,9 @@ export function checkLocalTasks(tasks: readonly LocalTask[], plan: Pick<MergePla
 
 async function locate(path: string, reference: string): Promise<{ real: string; isFile: boolean }> {
   const real = await realpath(path).catch(() => {
-    throw new AmalgamError('not_found', `${reference}: there is no such file or folder${hubHint(reference)}`);
+    throw new AmalgamError('not_found', `${reference}: there is no such file or folder`);
   });
   return { real, isFile: (await stat(real)).isFile() };
-}
-
-/** mergekit's recipes name models of the Hugging Face hub like this: org/name, with or without a revision. */
-function hubHint(reference: string): string {
-  const isName = /^(hf:\/\/)?[\w-][\w.-]*\/[\w-][\w.-]*(@.*)?$/.test(reference);
-  return isName ? '; models are not fetched from the Hugging Face hub: download it, and name its folder' : '';
 }
 
 async function onlyGraph(folder: string, reference: string): Promise<string> {

@@ -48,6 +48,7 @@ export async function planRecipe(recipe: Recipe, folder: string, { threads, memo
     },
   );
   checkLocalTasks(inputs.tasks, plan);
+  plan.warnings.push(...inputs.notes);
   return { inputs, plan };
 }
 

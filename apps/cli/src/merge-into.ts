@@ -4,6 +4,7 @@ import { basename, dirname, isAbsolute, join, relative, resolve, sep } from 'nod
 import { AmalgamError } from '@amalgam/contracts';
 import { describePlan, writeArtifacts } from '@amalgam/engine';
 import type { Provider } from '@amalgam/tuning';
+import { fetchInputs } from './fetch-inputs.js';
 import type { LocalTask } from './local-input.js';
 import { mergeLocally } from './local-merge.js';
 import type { LocalPlan } from './local-plan.js';
@@ -36,7 +37,7 @@ export async function mergeInto(
   const { plan, inputs } = await makePlan();
   await refuseToReplaceInputs(out, [
     ...recipeFiles,
-    ...inputs.all.map((input) => input.identity),
+    ...inputs.all.flatMap((input) => input.path ?? []),
     ...taskFiles(inputs.tasks),
   ]);
   const progress = options.json ? jsonProgress() : barProgress();
@@ -52,7 +53,12 @@ export async function mergeInto(
   await makeFolders(scratch).catch((error: NodeJS.ErrnoException) => {
     throw new AmalgamError('invalid_request', `--out ${out}: ${error.message}`);
   });
+  let fetched: { release(): Promise<void> } | null = null;
   try {
+    fetched = await fetchInputs(inputs.all, {
+      signal: abort.signal,
+      onProgress: (done, total) => progress.bytes('fetching', done, total),
+    });
     const { result, digestOf } = await mergeLocally(plan, inputs, {
       outDir: scratch,
       workDir: beside('tuning'),
@@ -86,6 +92,7 @@ export async function mergeInto(
   } finally {
     progress.stop();
     process.off('SIGINT', cancel).off('SIGTERM', cancel);
+    await fetched?.release();
     await rm(scratch, { recursive: true, force: true });
   }
 }

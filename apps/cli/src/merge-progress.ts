@@ -7,8 +7,8 @@ import { showBytes } from './show.js';
 export interface MergeProgress {
   /** What tuning and evaluation run on. */
   device(chosen: ChosenProvider): void;
-  /** Bytes of the merge, or of the task vectors that a tuning begins with. */
-  bytes(stage: 'tuning' | 'merging', done: number, total: number): void;
+  /** Bytes of the merge, of weights that are fetched for it, or of the task vectors that a tuning begins with. */
+  bytes(stage: 'fetching' | 'tuning' | 'merging', done: number, total: number): void;
   /** After each step of the tuning. */
   step(progress: TuningProgress): void;
   /** Models that were evaluated on a task. */
@@ -36,7 +36,7 @@ export function barProgress(): MergeProgress {
   return {
     device: ({ device }) => console.error(`device      ${device}`),
     bytes: (stage, done, total) => {
-      const title = stage === 'tuning' ? 'task vectors' : 'merging';
+      const title = stage === 'tuning' ? 'task vectors' : stage;
       bars?.show(title, done, total, `${showBytes(done)} of ${showBytes(total)}`);
     },
     step: ({ step, steps, loss }) =>

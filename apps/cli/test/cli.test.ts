@@ -189,11 +189,6 @@ describe('wrong input ends with code 2 and says what is wrong', () => {
       `merge_method: linear\n${models}paramters: {}\n`,
       '/paramters: unknown key "paramters"; did you mean "parameters"?',
     ],
-    [
-      'a model of the Hugging Face hub',
-      'merge_method: passthrough\nmodels: [{ model: org/name@main }]\n',
-      'org/name@main: there is no such file or folder; models are not fetched from the Hugging Face hub',
-    ],
     ['a key twice', `method: ties\nmethod: linear\n${models}`, 'Map keys must be unique'],
     ['no YAML', 'method: [ties\n', 'recipe.yaml'],
     [

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { AmalgamError, LANES, type Lane } from '@amalgam/contracts';
 import type { QueueConfig } from '@amalgam/queue';
@@ -69,6 +70,8 @@ export interface Config {
   logPretty: boolean;
 }
 
+const CACHE_BYTES = 50_000_000_000;
+
 type Env = Record<string, string | undefined>;
 
 /**
@@ -109,7 +112,7 @@ export function loadConfig(given: Env = process.env): Config {
       device: oneOf(env, 'AMALGAM_DEVICE', DEVICES, 'auto'),
       tuningThreads: threads(env, 'AMALGAM_TUNING_THREADS'),
       gpuConcurrency: integer(env, 'AMALGAM_GPU_CONCURRENCY', 1, 1, 64),
-      cacheBytes: integer(env, 'AMALGAM_CACHE_BYTES', 50_000_000_000, 1),
+      cacheBytes: integer(env, 'AMALGAM_CACHE_BYTES', CACHE_BYTES, 1),
       heartbeatMs: integer(env, 'AMALGAM_HEARTBEAT_MS', 2000, 50),
       staleMs: integer(env, 'AMALGAM_STALE_MS', 15_000, 200),
       graceMs: integer(env, 'AMALGAM_GRACE_MS', 20_000, 0),
@@ -126,6 +129,15 @@ export function loadConfig(given: Env = process.env): Config {
 export function hubConnection(env: Env = process.env): HubConnection {
   // An empty variable counts as not set.
   return { endpoint: env['HF_ENDPOINT'] || undefined, token: env['HF_TOKEN'] || undefined };
+}
+
+/** Where the command line keeps the hub's weights, and how many bytes of them. */
+export function hubCache(env: Env = process.env): { folder: string; bytes: number } {
+  const caches = env['XDG_CACHE_HOME'] || join(homedir(), '.cache');
+  return {
+    folder: resolve(env['AMALGAM_HUB_CACHE'] || join(caches, 'amalgam')),
+    bytes: integer(env, 'AMALGAM_CACHE_BYTES', CACHE_BYTES, 1),
+  };
 }
 
 /** Which object store the settings name. */

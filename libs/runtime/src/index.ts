@@ -9,7 +9,7 @@ export {
   resultPrefix,
   toContents,
 } from './assets.js';
-export { type Config, hubConnection, loadConfig, queueConfig, storeConfig } from './config.js';
+export { type Config, hubCache, hubConnection, loadConfig, queueConfig, storeConfig } from './config.js';
 export { DescriptionCache } from './description-cache.js';
 export type { OpenBeside, StoredGraph } from './graph-files.js';
 export { type DatasetInput, findInputs, type RecipeInputs, type TaskInput } from './inputs.js';
