@@ -86,6 +86,11 @@ export function createClient(options: ClientOptions) {
       complete: (id: string, more?: Abortable) => post<AssetResources[K]>(`${path}/${id}/complete`, undefined, more),
       get: (id: string, more?: Abortable) => get<AssetResources[K]>(`${path}/${id}`, more),
       list: (query?: AssetQuery) => pages<AssetResources[K]>(path, query),
+      /** One page, for whoever shows pages; `next_cursor` is the next one's `after`. */
+      page: (query: AssetQuery & PageQuery = {}, more?: Abortable) =>
+        get<List<AssetResources[K]>>(path, { ...more, query: query as Query }),
+      /** A pending upload, with new links for the files that have not arrived. */
+      resumeUpload: (id: string, more?: Abortable) => post<AssetResources[K]>(`${path}/${id}/uploads`, undefined, more),
       /** Into a file, or as bytes when none is named. */
       download: downloads(plural),
       delete: (id: string, more?: Abortable) => remove(`${path}/${id}`, more),
@@ -95,6 +100,9 @@ export function createClient(options: ClientOptions) {
   const checkpoints = {
     ...assets<'checkpoint'>('checkpoints'),
     tensors: (id: string, query?: { q?: string }) => pages<TensorInfo>(`/v1/checkpoints/${id}/tensors`, query),
+    /** One page, of up to 10 000 tensors. */
+    tensorPage: (id: string, query: { q?: string } & PageQuery = {}, more?: Abortable) =>
+      get<List<TensorInfo>>(`/v1/checkpoints/${id}/tensors`, { ...more, query: query as Query }),
   };
 
   const merges = {

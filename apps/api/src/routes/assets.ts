@@ -18,6 +18,7 @@ import { projectOf } from '../plugins/auth.js';
 import { sendAssetFile } from '../services/asset-files.js';
 import { completeAsset } from '../services/complete-asset.js';
 import { createAsset } from '../services/create-asset.js';
+import { resumeUpload } from '../services/sign-uploads.js';
 import type { Api } from '../types.js';
 import {
   answers,
@@ -109,6 +110,20 @@ export function assetRoutes(kind: AssetKind): (app: Api) => Promise<void> {
         const projectId = projectOf(request);
         return completeAsset(parts, kind, projectId, await get(projectId, request.params.id));
       },
+    );
+
+    app.post(
+      `/${plural}/:id/uploads`,
+      {
+        schema: {
+          operationId: `resume${noun}Upload`,
+          tags,
+          summary: 'Go on with an upload: new links for the files that have not arrived',
+          params: IdParams,
+          response: answers({ 200: Resource }, 'not_found', 'object_exists'),
+        },
+      },
+      async (request) => resumeUpload(parts, kind, await get(projectOf(request), request.params.id)),
     );
 
     app.get(

@@ -19,7 +19,7 @@ export async function checkpointRoutes(app: Api): Promise<void> {
         querystring: Type.Object(
           {
             after: Paging.after,
-            limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000, description: 'Default 100' })),
+            limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000, description: 'Default 100' })),
             q: Type.Optional(Type.String({ minLength: 1, maxLength: 1024, description: 'A part of the name' })),
           },
           { additionalProperties: false },

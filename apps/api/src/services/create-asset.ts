@@ -9,10 +9,7 @@ import { newId, toAssetResource } from '@amalgam/database';
 import { assetPrefix, type Config, describeAsset, KIND_RULES, type Parts } from '@amalgam/runtime';
 import { parseUri, pinUri, resolveUri } from '@amalgam/storage';
 import { at, invalid } from './problem.js';
-
-/** How long an upload's links are good; after that it is given up. */
-export const UPLOAD_SECONDS = 24 * 3600;
-const SIGNED_AT_ONCE = 100;
+import { signUploads, UPLOAD_SECONDS } from './sign-uploads.js';
 
 /** Registers what lies at a URI, or begins an upload. */
 export async function createAsset<K extends AssetKind>(
@@ -68,16 +65,7 @@ async function beginUpload<K extends AssetKind>(
   const id = newId(kind);
   const storePrefix = assetPrefix(kind, id);
   const expiresAt = new Date(Date.now() + UPLOAD_SECONDS * 1000);
-  const sign = async ({ path, bytes }: { path: string; bytes: number }) => ({
-    path,
-    method: 'PUT' as const,
-    url: await parts.store.signedPutUrl(`${storePrefix}/${path}`, { expiresSeconds: UPLOAD_SECONDS, bytes }),
-    expires_at: expiresAt.toISOString(),
-  });
-  const uploads = [];
-  for (let i = 0; i < files.length; i += SIGNED_AT_ONCE) {
-    uploads.push(...(await Promise.all(files.slice(i, i + SIGNED_AT_ONCE).map(sign))));
-  }
+  const uploads = await signUploads(parts, storePrefix, files, expiresAt);
   const row = await parts.database.assets(kind).createUpload(projectId, {
     id,
     name: body.name ?? id,

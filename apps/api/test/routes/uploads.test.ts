@@ -69,6 +69,25 @@ describe('uploads', () => {
     expect((await put(upload.urls['model.safetensors']!, model)).status).toBe(404);
   });
 
+  it('goes on where an upload was left: links for what has not arrived, whole', async () => {
+    const model = weights(2);
+    const upload = await begin([
+      { path: 'model.safetensors', bytes: model.length },
+      { path: 'config.json', bytes: CONFIG.length },
+    ]);
+    const resume = () => world.call<Checkpoint & Problem>('POST', `/v1/checkpoints/${upload.id}/uploads`);
+    expect((await put(upload.urls['config.json']!, CONFIG)).status).toBe(200);
+    const { status, body } = await resume();
+    expect({ status, id: body.id, state: body.state }).toEqual({ status: 200, id: upload.id, state: 'pending' });
+    expect(body.uploads!.map(({ path }) => path)).toEqual(['model.safetensors']);
+    expect(body.uploads![0]!.expires_at).toBe(upload.body.uploads![0]!.expires_at);
+    expect((await put(body.uploads![0]!.url, model)).status).toBe(200);
+    expect((await resume()).body.uploads).toEqual([]);
+    expect((await complete(upload.id)).status).toBe(200);
+    expect(await resume()).toMatchObject({ status: 412, body: { code: 'object_exists' } });
+    expect((await world.call('POST', '/v1/checkpoints/ckpt_nothing/uploads')).status).toBe(404);
+  });
+
   it('refuses another size, announced or not, and another digest; nothing of it is visible', async () => {
     const model = weights(4);
     const upload = await begin([{ path: 'model.safetensors', bytes: model.length, sha256: sha256(weights(5)) }]);
