@@ -1,10 +1,16 @@
+import { isDroppable } from '@amalgam/contracts';
 import type { DeliveryAttempt, OutgoingDelivery } from '@amalgam/database';
 import type { JobHandler } from '@amalgam/queue';
 import { type DeliveryOutcome, deliver, nextAttempt, STANDARD_SCHEDULE } from '@amalgam/webhooks';
 import type { WorkerContext } from './context.js';
 
 /** Deliveries at once: they wait for other people's servers and compute nothing. */
-export const DELIVERIES_AT_ONCE = 8;
+export const DELIVERIES_AT_ONCE = 16;
+
+/** News of progress that waited for longer than this is dropped, so that a slow receiver's make no queue before the rest. */
+const STALE_PROGRESS_MS = 10_000;
+/** And its receiver gets less time than the 15 s of others. */
+const PROGRESS_TIMEOUT_MS = 5_000;
 
 /**
  * Sends webhooks. A delivery that was sent and not noted is sent again with the same id: receivers drop repeats by it.
@@ -13,47 +19,53 @@ export function deliveryHandler(
   { config, parts, metrics, log }: WorkerContext,
   schedule: readonly number[] = STANDARD_SCHEDULE,
 ): JobHandler {
+  const { deliveries } = parts.database;
   return async (job, signal) => {
-    const delivery = await parts.database.deliveries.get(job.data['delivery_id'] ?? '');
+    const delivery = await deliveries.get(job.data['delivery_id'] ?? '');
     if (delivery === null || delivery.state !== 'pending') return;
-    const outcome = await send(delivery, signal);
-    const attempt = judge(delivery, outcome);
-    await parts.database.deliveries.recordAttempt(delivery.id, attempt);
+    const why = unsendable(delivery);
+    if (why !== null) {
+      await deliveries.recordAttempt(delivery.id, { state: 'failed', error: why });
+      return;
+    }
+    const { id, url, secrets, body, type } = delivery;
+    const outcome = await deliver({
+      ...{ url, secrets, id, body, policy: config.webhooks, signal },
+      ...(isDroppable(type) ? { timeoutMs: PROGRESS_TIMEOUT_MS } : {}),
+    });
+    const attempt = judge(delivery, outcome, schedule);
+    const { disabled } = await deliveries.recordAttempt(id, attempt);
     const refused = outcome.error?.startsWith('webhook_not_allowed') ?? false;
     metrics.webhookDeliveriesTotal.inc({ outcome: outcome.ok ? 'succeeded' : refused ? 'refused' : 'failed' });
     const { status, error, durationMs } = outcome;
-    const fields = { delivery: delivery.id, merge: delivery.mergeId, type: delivery.type, status, error, durationMs };
+    const fields = { delivery: id, merge: delivery.mergeId, type, status, error, durationMs };
     if (outcome.ok) log.debug(fields, 'webhook delivered');
     else log.info({ ...fields, next: attempt.nextAttemptAt ?? null }, 'webhook not delivered');
+    if (disabled) log.warn({ endpoint: delivery.endpointId, reason: attempt.disable }, 'webhook endpoint disabled');
   };
-
-  async function send(delivery: OutgoingDelivery, signal: AbortSignal): Promise<DeliveryOutcome> {
-    const { id, url, secret, body } = delivery;
-    if (secret === null) return { ...UNSENT, error: 'the webhook has no secret to sign with' };
-    return deliver({ url, secrets: secret, id, body, policy: config.webhooks, signal });
-  }
-
-  function judge(delivery: OutgoingDelivery, outcome: DeliveryOutcome): DeliveryAttempt {
-    const seen = {
-      ...(outcome.status === null ? {} : { status: outcome.status }),
-      ...(outcome.error === null ? {} : { error: outcome.error }),
-    };
-    if (outcome.ok) return { ...seen, state: 'succeeded' };
-    // Progress is worth nothing later; 410 Gone means never again.
-    const last = outcome.disable || delivery.secret === null || delivery.type === 'merge.progress';
-    const next = last
-      ? null
-      : nextAttempt(delivery.attempts + 1, new Date(), outcome.retryAfterMs, Math.random, schedule);
-    return next === null ? { ...seen, state: 'failed' } : { ...seen, nextAttemptAt: next };
-  }
 }
 
-const UNSENT: DeliveryOutcome = {
-  ok: false,
-  status: null,
-  error: null,
-  retryAfterMs: null,
-  responseHead: '',
-  durationMs: 0,
-  disable: false,
-};
+/** Why there is nothing to try; null when there is. */
+function unsendable({ enabled, secrets, type, scheduledAt }: OutgoingDelivery): string | null {
+  if (!enabled) return 'the endpoint is disabled';
+  if (secrets.length === 0) return 'the webhook has no secret to sign with';
+  if (isDroppable(type) && Date.now() - scheduledAt.getTime() > STALE_PROGRESS_MS) {
+    return `dropped: it waited for more than ${STALE_PROGRESS_MS / 1000} s`;
+  }
+  return null;
+}
+
+function judge(delivery: OutgoingDelivery, outcome: DeliveryOutcome, schedule: readonly number[]): DeliveryAttempt {
+  const { status, error, startedAt, durationMs, requestHeaders, responseHead } = outcome;
+  const seen = {
+    ...(status === null ? {} : { status }),
+    ...(error === null ? {} : { error }),
+    sent: { url: delivery.url, startedAt, durationMs, headers: requestHeaders, responseHead },
+  };
+  if (outcome.ok) return { ...seen, state: 'succeeded' };
+  // Progress is worth nothing later, and whoever tests wants to know now.
+  if (isDroppable(delivery.type) || delivery.type === 'webhook.test') return { ...seen, state: 'failed' };
+  if (outcome.disable) return { ...seen, state: 'failed', disable: 'gone' };
+  const next = nextAttempt(delivery.scheduleStep + 1, new Date(), outcome.retryAfterMs, Math.random, schedule);
+  return next === null ? { ...seen, state: 'failed', disable: 'exhausted' } : { ...seen, nextAttemptAt: next };
+}

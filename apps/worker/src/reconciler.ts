@@ -6,6 +6,8 @@ import { OrphanSweep } from './orphans.js';
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
+/** Once they have ended: docs/webhooks.md says so. */
+const DELIVERIES_KEPT_MS = 30 * 24 * HOUR_MS;
 
 /** How long what could still be of use is left alone. */
 export interface Graces {
@@ -78,6 +80,7 @@ function stepsOf(context: WorkerContext, graces: Graces): Step[] {
     { name: 'scratch of dead workers', everyMs: MINUTE_MS, run: () => scratch.sweep() },
     { name: 'dead workers', everyMs: MINUTE_MS, run: () => database.workers.purge(Math.max(10 * staleMs, MINUTE_MS)) },
     { name: 'dispatched outbox rows', everyMs: HOUR_MS, run: () => database.outbox.purge(24 * HOUR_MS) },
+    { name: 'old deliveries', everyMs: HOUR_MS, run: () => database.deliveries.purge(DELIVERIES_KEPT_MS) },
     { name: 'old idempotency keys', everyMs: HOUR_MS, run: () => database.idempotency.purge(48 * HOUR_MS) },
   ];
 }

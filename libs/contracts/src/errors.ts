@@ -43,6 +43,7 @@ export const ERRORS = {
   idempotency_in_progress: { status: 409, title: 'A request with this Idempotency-Key is still running' },
   merge_finished: { status: 409, title: 'The merge has finished' },
   merge_not_finished: { status: 409, title: 'The merge has not finished' },
+  endpoint_disabled: { status: 409, title: 'The webhook endpoint is disabled' },
   upload_incomplete: { status: 409, title: 'Not every file of the upload has arrived' },
   link_expired: { status: 403, title: 'The signed link is wrong or has expired' },
   // What went wrong on our side or the machine's.

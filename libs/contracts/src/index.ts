@@ -12,3 +12,4 @@ export * from './setting.js';
 export * from './states.js';
 export * from './text.js';
 export * from './validate.js';
+export * from './webhooks.js';

@@ -4,7 +4,7 @@ import { ERROR_CODES } from './errors.js';
 import { EVENT_TYPES } from './events.js';
 import { ID_PATTERNS } from './ids.js';
 import { Modifier, Recipe } from './recipe.js';
-import { ATTEMPT_STATES, DELIVERY_STATES, MERGE_STAGES, MERGE_STATES } from './states.js';
+import { ATTEMPT_STATES, MERGE_STAGES, MERGE_STATES } from './states.js';
 
 const closed = { additionalProperties: false } as const;
 const Nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
@@ -354,32 +354,6 @@ export const Method = Type.Object(
   { title: 'Method' },
 );
 export type Method = Static<typeof Method>;
-
-// ── webhooks ────────────────────────────────────────────────────────────────
-/** The body that a webhook receives (Standard Webhooks 1.0): `data` is the object that GET returns. */
-export const WebhookBody = Type.Object(
-  { type: Type.Enum([...EVENT_TYPES]), timestamp: Time, data: Merge },
-  { title: 'WebhookBody' },
-);
-export type WebhookBody = Static<typeof WebhookBody>;
-
-export const Delivery = Type.Object(
-  {
-    object: Type.Literal('delivery'),
-    id: Type.String({ pattern: ID_PATTERNS.delivery }),
-    event_id: Type.String(),
-    merge_id: Type.String(),
-    url: Type.String(),
-    state: Type.Enum([...DELIVERY_STATES]),
-    attempts: Type.Integer(),
-    last_status: Nullable(Type.Integer()),
-    last_error: Nullable(Type.String()),
-    next_attempt_at: Nullable(Time),
-    created_at: Time,
-  },
-  { title: 'Delivery' },
-);
-export type Delivery = Static<typeof Delivery>;
 
 /** A page of a cursor list. */
 export const List = <T extends TSchema>(item: T) =>

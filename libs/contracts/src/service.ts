@@ -2,8 +2,11 @@ import Type, { type Static } from 'typebox';
 import { ID_PATTERNS } from './ids.js';
 import { LANES } from './states.js';
 
-/** What an API key may do: `read` asks, `write` changes, `*` does everything and manages keys. */
-export const SCOPES = ['read', 'write', '*'] as const;
+/**
+ * What an API key may do: `read` asks, `write` changes, `webhooks:…` do so with webhook endpoints and deliveries only,
+ * `*` does everything and manages keys.
+ */
+export const SCOPES = ['read', 'write', 'webhooks:read', 'webhooks:write', '*'] as const;
 export type Scope = (typeof SCOPES)[number];
 
 const Time = Type.String({ format: 'date-time', description: 'ISO 8601, UTC' });

@@ -23,6 +23,13 @@ export type InputRole = (typeof INPUT_ROLES)[number];
 export const DELIVERY_STATES = ['pending', 'succeeded', 'failed'] as const;
 export type DeliveryState = (typeof DELIVERY_STATES)[number];
 
+/**
+ * Why an endpoint gets nothing: its owner said so, it answered 410 Gone, or it took nothing for as long as the retry
+ * schedule lasts.
+ */
+export const DISABLED_REASONS = ['user', 'gone', 'exhausted'] as const;
+export type DisabledReason = (typeof DISABLED_REASONS)[number];
+
 export const LANES = ['cpu', 'gpu', 'delivery'] as const;
 export type Lane = (typeof LANES)[number];
 

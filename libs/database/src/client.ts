@@ -16,6 +16,7 @@ import { OutboxRepository } from './repositories/outbox.js';
 import { ProjectRepository } from './repositories/projects.js';
 import { ReconcilerRepository } from './repositories/reconciler.js';
 import { ShardRepository } from './repositories/shards.js';
+import { WebhookEndpointRepository } from './repositories/webhook-endpoints.js';
 import { WorkerRepository } from './repositories/workers.js';
 import { statementNames } from './statement-names.js';
 
@@ -53,6 +54,7 @@ export class Database {
   readonly events: EventRepository;
   readonly outbox: OutboxRepository;
   readonly deliveries: DeliveryRepository;
+  readonly webhookEndpoints: WebhookEndpointRepository;
   readonly idempotency: IdempotencyRepository;
   readonly workers: WorkerRepository;
   readonly reconciler: ReconcilerRepository;
@@ -78,6 +80,7 @@ export class Database {
     this.events = new EventRepository(context);
     this.outbox = new OutboxRepository(context);
     this.deliveries = new DeliveryRepository(context);
+    this.webhookEndpoints = new WebhookEndpointRepository(context);
     this.idempotency = new IdempotencyRepository(context);
     this.workers = new WorkerRepository(context);
     this.reconciler = new ReconcilerRepository(context);

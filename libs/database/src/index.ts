@@ -19,13 +19,20 @@ export type {
   StoredFile,
 } from './repositories/assets.js';
 export type { Claim, ClaimOptions, Lease, Outcome, ProgressUpdate } from './repositories/attempts.js';
-export type { DeliveryAttempt, OutgoingDelivery } from './repositories/deliveries.js';
+export type {
+  DeliveryAttempt,
+  DeliveryFilter,
+  Noted,
+  OutgoingDelivery,
+  SentRequest,
+} from './repositories/deliveries.js';
 export type { Begun, StoredResponse } from './repositories/idempotency.js';
 export { DEFAULT_MAX_ATTEMPTS } from './repositories/lost.js';
 export type { CreateOptions, MergeFilter, MergeInputRef, NewMerge } from './repositories/merges.js';
 export type { DeliveryPayload, MergePayload, OutboxRow } from './repositories/outbox.js';
 export type { Released, ResultOwner } from './repositories/reconciler.js';
 export type { NewShard, Shard } from './repositories/shards.js';
+export type { NewWebhookEndpoint, WebhookEndpointChange } from './repositories/webhook-endpoints.js';
 export type { WorkerInfo } from './repositories/workers.js';
 export {
   type AssetRow,
@@ -35,6 +42,12 @@ export {
   toAssetResource,
   toCheckpointResource,
 } from './resources/assets.js';
-export { type DeliveryRow, toDeliveryResource } from './resources/delivery.js';
+export {
+  type DeliveryDetailsRow,
+  type DeliveryRow,
+  toDeliveryDetails,
+  toDeliveryResource,
+} from './resources/delivery.js';
 export { toEventResource } from './resources/event.js';
 export { type MergeRow, toMergeResource } from './resources/merge.js';
+export { toWebhookEndpointResource, type WebhookEndpointRow } from './resources/webhook-endpoint.js';

@@ -1,9 +1,7 @@
-import { AmalgamError, type EventType, type WebhookBody } from '@amalgam/contracts';
+import { AmalgamError, type EventType } from '@amalgam/contracts';
 import { CHANNELS, type Tx } from './context.js';
-import { toRowEventType } from './event-types.js';
+import { createDeliveries, wantedBy } from './create-deliveries.js';
 import { newId } from './ids.js';
-import { enqueue } from './repositories/outbox.js';
-import { type MergeRow, toMergeResource } from './resources/merge.js';
 import { readMerge } from './resources/read-merges.js';
 
 /** An event that this transaction has written. */
@@ -15,13 +13,13 @@ export interface WrittenEvent {
 
 interface Recorded {
   createdAt: Date;
-  /** The merge has a webhook that wants events of this type. */
+  /** The merge has a webhook, or its project an endpoint, that wants events of this type. */
   wanted: boolean;
 }
 
 /**
- * Writes an event of a merge, with the webhook delivery that it causes. It must be the last change of its
- * transaction, whose row lock on the merge makes the numbers free of holes and the delivery's body true to the state.
+ * Writes an event of a merge, with the webhook deliveries that it causes. It must be the last change of its
+ * transaction, whose row lock on the merge makes the numbers free of holes and the deliveries' body true to the state.
  */
 export async function recordEvent(
   tx: Tx,
@@ -34,7 +32,8 @@ export async function recordEvent(
   const [event] = await tx.$queryRaw<Recorded[]>`
     WITH merge AS (
       UPDATE merges SET last_event_seq = last_event_seq + 1 WHERE id = ${mergeId}
-      RETURNING id, last_event_seq, webhook_url IS NOT NULL AND ${type}::event_type = ANY(webhook_events) AS wanted
+      RETURNING id, last_event_seq, webhook_url IS NOT NULL AND ${type}::event_type = ANY(webhook_events) OR EXISTS (
+        SELECT 1 FROM webhook_endpoints e WHERE e.project_id = merges.project_id AND ${wantedBy(type)}) AS wanted
     ), event AS (
       INSERT INTO events (id, merge_id, seq, type, data)
       SELECT ${id}, merge.id, merge.last_event_seq, ${type}::event_type, ${JSON.stringify(data)}::json FROM merge
@@ -45,28 +44,5 @@ export async function recordEvent(
   if (event === undefined) throw new AmalgamError('internal', `there is no merge ${mergeId} to record ${type} of`);
   if (!event.wanted) return;
   const merge = await readMerge(tx, mergeId);
-  if (merge !== null) await createDelivery(tx, merge, { id, type, createdAt: event.createdAt });
-}
-
-/** Writes the delivery of an event, when the merge has a webhook that wants it; the merge is as the event left it. */
-export async function createDelivery(tx: Tx, merge: MergeRow, event: WrittenEvent): Promise<void> {
-  const { type } = event;
-  const url = merge.webhookUrl;
-  if (url === null || !merge.webhookEvents.includes(toRowEventType(type))) return;
-  const body: WebhookBody = { type, timestamp: event.createdAt.toISOString(), data: toMergeResource(merge) };
-  const id = newId('delivery');
-  await tx.delivery.create({
-    data: {
-      id,
-      projectId: merge.projectId,
-      mergeId: merge.id,
-      eventId: event.id,
-      url,
-      secret: merge.webhookSecret,
-      body: JSON.stringify(body),
-      nextAttemptAt: event.createdAt,
-    },
-    select: { id: true },
-  });
-  await enqueue(tx, { kind: 'delivery', subjectId: id, payload: { delivery_id: id } });
+  if (merge !== null) await createDeliveries(tx, merge, { id, type, createdAt: event.createdAt });
 }

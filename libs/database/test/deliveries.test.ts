@@ -41,7 +41,7 @@ describe('webhooks', () => {
     const now = await world.db.merges.get(world.projectId, merge.id);
     expect(bodies[2]?.data).toEqual(now === null ? null : toMergeResource(now));
     expect(validate(Merge, bodies[2]?.data)).toMatchObject({ ok: true });
-    expect(all.map(({ url, secret, type }) => [url, secret, type])).toEqual(
+    expect(all.map(({ url, secrets: [secret], type }) => [url, secret, type])).toEqual(
       bodies.map(({ type }) => [URL, SECRET, type]),
     );
     const events = await world.db.events.listAfter(world.projectId, merge.id);
@@ -73,6 +73,7 @@ describe('webhooks', () => {
     for (const row of data) {
       expect(row).not.toHaveProperty('secret');
       expect(row).not.toHaveProperty('body');
+      expect(await world.db.deliveries.find(world.projectId, row.id)).not.toHaveProperty('secret');
     }
   });
 
@@ -90,6 +91,10 @@ describe('webhooks', () => {
 });
 
 describe('a delivery', () => {
+  const tried = {
+    sent: { url: URL, startedAt: new Date(), durationMs: 3, headers: { 'webhook-id': 'x' }, responseHead: '' },
+  };
+
   async function one(): Promise<string> {
     const merge = await hooked(['merge.queued']);
     await drain();
@@ -104,7 +109,13 @@ describe('a delivery', () => {
     const id = await one();
     const body = (await world.db.deliveries.get(id))?.body;
     const soon = new Date(Date.now() + 3_600_000);
-    expect(await world.db.deliveries.recordAttempt(id, { status: 503, error: 'busy', nextAttemptAt: soon })).toBe(true);
+    const busy = await world.db.deliveries.recordAttempt(id, {
+      ...tried,
+      status: 503,
+      error: 'busy',
+      nextAttemptAt: soon,
+    });
+    expect(busy).toEqual({ noted: true, disabled: false });
     expect(await shown(id)).toMatchObject({
       state: 'pending',
       attempts: 1,
@@ -116,9 +127,10 @@ describe('a delivery', () => {
     await world.db.prisma.$executeRaw`UPDATE outbox SET available_at = now() WHERE subject_id = ${id}`;
     expect(await drain()).toEqual([id]);
     expect((await world.db.deliveries.get(id))?.body).toBe(body);
-    expect(await world.db.deliveries.recordAttempt(id, { status: 200, state: 'succeeded' })).toBe(true);
+    await world.db.deliveries.recordAttempt(id, { ...tried, status: 200, state: 'succeeded' });
     expect(await shown(id)).toMatchObject({ state: 'succeeded', attempts: 2, last_status: 200, next_attempt_at: null });
-    expect(await world.db.deliveries.recordAttempt(id, { status: 200, state: 'failed' })).toBe(false);
+    const late = await world.db.deliveries.recordAttempt(id, { ...tried, status: 200, state: 'failed' });
+    expect(late.noted).toBe(false);
     expect(await shown(id)).toMatchObject({ state: 'succeeded', attempts: 2 });
   });
 
@@ -141,7 +153,7 @@ describe('a delivery', () => {
 
   it('is sent again when its user asks, in place of the retry that waits', async () => {
     const id = await one();
-    await world.db.deliveries.recordAttempt(id, { nextAttemptAt: new Date(Date.now() + 3_600_000) });
+    await world.db.deliveries.recordAttempt(id, { ...tried, nextAttemptAt: new Date(Date.now() + 3_600_000) });
     expect(await world.db.deliveries.redeliver(world.projectId, id)).toMatchObject({ state: 'pending', attempts: 1 });
     expect(await drain()).toEqual([id]);
     expect(await world.db.prisma.outbox.count({ where: { subjectId: id, dispatchedAt: null } })).toBe(0);

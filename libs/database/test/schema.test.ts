@@ -4,6 +4,7 @@ import {
   ASSET_STATES,
   ATTEMPT_STATES,
   DELIVERY_STATES,
+  DISABLED_REASONS,
   EVENT_TYPES,
   INPUT_ROLES,
   LANES,
@@ -32,6 +33,7 @@ describe('enums', () => {
     asset_state: ASSET_STATES,
     input_role: INPUT_ROLES,
     delivery_state: DELIVERY_STATES,
+    disabled_reason: DISABLED_REASONS,
     lane: LANES,
     event_type: EVENT_TYPES,
   };

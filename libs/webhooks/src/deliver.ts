@@ -32,7 +32,10 @@ export interface DeliveryOutcome {
   retryAfterMs: number | null;
   /** The first kilobyte of the answer, as text. */
   responseHead: string;
+  startedAt: Date;
   durationMs: number;
+  /** What was sent, or was to be sent when the connection failed; empty when the URL itself was refused. */
+  requestHeaders: Record<string, string>;
   /** 410 Gone: the receiver wants no more. */
   disable: boolean;
 }
@@ -54,12 +57,16 @@ export async function deliver(options: DeliverOptions): Promise<DeliveryOutcome>
     ...(options.lookup === undefined ? {} : { lookup: options.lookup }),
   });
   const started = performance.now();
+  const startedAt = new Date();
+  let requestHeaders: Record<string, string> = {};
   const finish = (outcome: Partial<DeliveryOutcome>): DeliveryOutcome => ({
     ok: false,
     status: null,
     error: null,
     retryAfterMs: null,
     responseHead: '',
+    startedAt,
+    requestHeaders,
     durationMs: Math.round(performance.now() - started),
     disable: false,
     ...outcome,
@@ -67,15 +74,15 @@ export async function deliver(options: DeliverOptions): Promise<DeliveryOutcome>
 
   try {
     const url = parseUrl(options.url, options.policy);
-    const now = new Date();
+    requestHeaders = {
+      ...signedHeaders(options.secrets, options.id, startedAt, options.body),
+      'content-type': 'application/json',
+      'user-agent': USER_AGENT,
+    };
     const response = await request(url, {
       dispatcher: agent,
       method: 'POST',
-      headers: {
-        ...signedHeaders(options.secrets, options.id, now, options.body),
-        'content-type': 'application/json',
-        'user-agent': USER_AGENT,
-      },
+      headers: requestHeaders,
       body: options.body,
       signal,
       headersTimeout: timeoutMs,
@@ -92,7 +99,7 @@ export async function deliver(options: DeliverOptions): Promise<DeliveryOutcome>
         : status >= 300 && status < 400
           ? `HTTP ${status}: redirects are not followed`
           : `HTTP ${status}`,
-      retryAfterMs: ok ? null : parseRetryAfter(Array.isArray(retryAfter) ? retryAfter[0] : retryAfter, now),
+      retryAfterMs: ok ? null : parseRetryAfter(Array.isArray(retryAfter) ? retryAfter[0] : retryAfter, new Date()),
       responseHead: await readHead(response.body),
       durationMs: Math.round(performance.now() - started),
       disable: status === 410,

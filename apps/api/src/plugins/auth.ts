@@ -1,4 +1,4 @@
-import { AmalgamError } from '@amalgam/contracts';
+import { AmalgamError, type Scope } from '@amalgam/contracts';
 import type { FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import { assertSameOrigin } from '../services/same-origin.js';
@@ -41,16 +41,17 @@ export function projectOf(request: FastifyRequest): string {
   return callerOf(request).projectId;
 }
 
-function assertScope(request: FastifyRequest, needed: 'read' | 'write' | '*'): void {
+/** `read` allows whatever `webhooks:read` does, and `*` everything. */
+function assertScope(request: FastifyRequest, needed: Scope): void {
   const { scopes, keyId } = callerOf(request);
-  if (scopes.includes('*') || scopes.includes(needed)) return;
+  if (['*', needed, needed.replace(/^.*:/, '')].some((scope) => scopes.includes(scope))) return;
   throw new AmalgamError('forbidden', `the API key ${keyId} lacks the scope "${needed}"`);
 }
 
 declare module 'fastify' {
   interface FastifyContextConfig {
     /** What the key must be allowed; default: `read` for GET, `write` for the rest. */
-    scope?: 'read' | 'write' | '*';
+    scope?: Scope;
   }
 }
 

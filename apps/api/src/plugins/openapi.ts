@@ -24,6 +24,7 @@ async function openapi(app: Api): Promise<void> {
         { name: 'datasets', description: 'Samples that graphs are fed with' },
         { name: 'merges', description: 'Recipes being carried out' },
         { name: 'methods', description: 'How checkpoints can be merged' },
+        { name: 'webhooks', description: 'Where events are sent, and what came of it' },
         { name: 'keys', description: 'API keys; these calls need a key with the scope *' },
         { name: 'session', description: 'Signing in, for browsers: a cookie that stands for an API key' },
         { name: 'queue', description: 'Jobs and workers' },

@@ -48,8 +48,10 @@ export function found<T>(row: T | null, kind: IdKind, id: string): T {
   return row;
 }
 
+const NOUNS: Partial<Record<IdKind, string>> = { apiKey: 'API key', webhookEndpoint: 'webhook endpoint' };
+
 function missing(kind: IdKind, id: string): AmalgamError {
-  const noun = kind === 'apiKey' ? 'API key' : kind;
+  const noun = NOUNS[kind] ?? kind;
   return new AmalgamError('not_found', `there is no ${noun} ${JSON.stringify(id.slice(0, 100))}`);
 }
 

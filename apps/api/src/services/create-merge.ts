@@ -1,10 +1,9 @@
 import type { CreateMerge, Merge } from '@amalgam/contracts';
 import { type MergeRow, toMergeResource } from '@amalgam/database';
 import type { Config, Parts } from '@amalgam/runtime';
-import { checkSecret, checkUrl, newSecret } from '@amalgam/webhooks';
 import type { HeldKey } from '../types.js';
 import { planRecipe } from './plan-recipe.js';
-import { at } from './problem.js';
+import { assertUrl, secretOf } from './webhook-input.js';
 import type { WrittenRecipe } from './written-recipe.js';
 
 /**
@@ -63,16 +62,6 @@ export function mergeLocation(id: string): string {
 }
 
 async function checkWebhook(config: Config, webhook: NonNullable<CreateMerge['webhook']>) {
-  try {
-    await checkUrl(webhook.url, config.webhooks);
-  } catch (error) {
-    throw at('/webhook/url', error);
-  }
-  if (webhook.secret === undefined) return { secret: newSecret(), made: true };
-  try {
-    checkSecret(webhook.secret);
-  } catch (error) {
-    throw at('/webhook/secret', error);
-  }
-  return { secret: webhook.secret, made: false };
+  await assertUrl(config, webhook.url, '/webhook/url');
+  return { secret: secretOf(webhook.secret, '/webhook/secret'), made: webhook.secret === undefined };
 }

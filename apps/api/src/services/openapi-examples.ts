@@ -52,6 +52,14 @@ export const EXAMPLES: Record<string, unknown> = {
       })),
     },
   },
+  CreateWebhookEndpoint: {
+    url: 'https://example.com/hooks/merges',
+    description: 'tells the release pipeline',
+    events: ['merge.succeeded', 'merge.failed', 'merge.canceled'],
+  },
+  UpdateWebhookEndpoint: { enabled: true },
+  RotateSecret: { overlap_seconds: 3600 },
+  RedeliverFailed: { since: '2026-11-20T12:00:00.000Z', type: 'merge.succeeded' },
   CreateApiKey: { name: 'pipeline', scopes: ['read', 'write'] },
   Event: {
     object: 'event',

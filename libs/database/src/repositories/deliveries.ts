@@ -1,68 +1,146 @@
-import { AmalgamError, type EventType, type List } from '@amalgam/contracts';
-import type { Context } from '../context.js';
-import { fromRowEventType } from '../event-types.js';
-import type { Prisma } from '../generated/client.js';
-import { storable } from '../json.js';
+import {
+  AmalgamError,
+  DELIVERY_TYPES,
+  type DeliveryState,
+  type DeliveryType,
+  type DisabledReason,
+  isDroppable,
+  type List,
+} from '@amalgam/contracts';
+import type { Context, Tx } from '../context.js';
+import { enqueueDelivery } from '../create-deliveries.js';
+import { disableEndpoint, lockEndpoint } from '../endpoint-state.js';
+import type { Delivery, Prisma } from '../generated/client.js';
+import { storable, toJson } from '../json.js';
 import { type PageRequest, parsePage, toPage } from '../paging.js';
-import type { DeliveryRow } from '../resources/delivery.js';
+import type { DeliveryDetailsRow, DeliveryRow } from '../resources/delivery.js';
+import { livingSecrets } from '../resources/webhook-endpoint.js';
 import { databaseNow, inTransaction } from '../transaction.js';
-import { enqueue } from './outbox.js';
 
-const withoutBody = { omit: { body: true, secret: true } } as const satisfies Prisma.DeliveryDefaultArgs;
+export const withoutBody = { omit: { body: true, secret: true } } as const satisfies Prisma.DeliveryDefaultArgs;
 const MAX_ERROR = 1000;
+const SHOWN_TRIES = 50;
+const BATCH = 500;
+
+/** What nobody asks for again once it is late: left out of "everything that failed" unless it is named. */
+const LASTING: DeliveryType[] = DELIVERY_TYPES.filter((type) => !isDroppable(type) && type !== 'webhook.test');
 
 /** A delivery with what is needed to send it. */
-export interface OutgoingDelivery extends DeliveryRow {
-  /** Of the event; a failed merge.progress may be dropped, the others may not. */
-  type: EventType;
+export interface OutgoingDelivery extends Omit<DeliveryRow, 'type'> {
+  /** A failed merge.progress may be dropped, and a test is tried once; the others must arrive. */
+  type: DeliveryType;
   /** The exact text to sign and send. */
   body: string;
-  /** Opened. Null when the webhook has none. */
-  secret: string | null;
+  /** Opened, the newest first; those that were replaced a short time ago sign too. None: it cannot be sent. */
+  secrets: string[];
+  /** False when its endpoint gets nothing any more. */
+  enabled: boolean;
 }
 
-/** What came of one try. Exactly one of `state` and `nextAttemptAt`: it is over, or there is another try then. */
-export type DeliveryAttempt = { status?: number; error?: string } & (
-  | { state: 'succeeded' | 'failed'; nextAttemptAt?: never }
-  | { nextAttemptAt: Date; state?: never }
-);
+/** What was sent in one try, and what came back. */
+export interface SentRequest {
+  url: string;
+  startedAt: Date;
+  durationMs: number;
+  headers: Record<string, string>;
+  responseHead: string;
+}
+
+/**
+ * What came of one try. Exactly one of `state` and `nextAttemptAt`: it is over, or there is another try then. Without
+ * `sent` nothing was tried. `disable` says that the endpoint failed for good.
+ */
+export type DeliveryAttempt = {
+  status?: number;
+  error?: string;
+  sent?: SentRequest;
+  disable?: Exclude<DisabledReason, 'user'>;
+} & ({ state: 'succeeded' | 'failed'; nextAttemptAt?: never } | { nextAttemptAt: Date; state?: never });
+
+/** What became of an attempt's news. */
+export interface Noted {
+  /** False, and nothing is noted, when the delivery was over already. */
+  noted: boolean;
+  /** The endpoint was disabled just now. */
+  disabled: boolean;
+}
+
+export interface DeliveryFilter extends PageRequest {
+  state?: DeliveryState;
+  type?: DeliveryType;
+  createdAfter?: Date;
+  createdBefore?: Date;
+}
 
 export class DeliveryRepository {
   constructor(private readonly context: Context) {}
 
   /** For the sender, which knows an id from the queue; null when there is none. */
   async get(id: string): Promise<OutgoingDelivery | null> {
-    const row = await this.context.prisma.delivery.findUnique({
-      where: { id },
-      include: { event: { select: { type: true } } },
-    });
+    const row = await this.context.prisma.delivery.findUnique({ where: { id }, include: { endpoint: true } });
     if (row === null) return null;
-    const { event, secret, ...rest } = row;
-    const opened = secret === null ? null : this.context.vault.open(secret, row.mergeId);
-    return { ...rest, secret: opened, type: fromRowEventType(event.type) };
+    const { endpoint, secret, ...rest } = row;
+    const { vault } = this.context;
+    const type = rest.type as DeliveryType;
+    if (endpoint !== null) {
+      const sealed = [endpoint.secret, ...livingSecrets(endpoint, new Date()).map((old) => old.secret)];
+      const secrets = sealed.map((text) => vault.open(text, endpoint.id));
+      return { ...rest, type, secrets, enabled: endpoint.enabled || type === 'webhook.test' };
+    }
+    return { ...rest, type, secrets: secret === null ? [] : [vault.open(secret, row.mergeId ?? '')], enabled: true };
   }
 
   /**
    * Notes one try. With `nextAttemptAt` the next one goes through the outbox, due then: the queue needs no delay of
-   * its own. False, and nothing is noted, when the delivery is over already.
+   * its own.
    */
-  async recordAttempt(id: string, attempt: DeliveryAttempt): Promise<boolean> {
+  async recordAttempt(id: string, attempt: DeliveryAttempt): Promise<Noted> {
     return inTransaction(this.context, async (tx) => {
-      const { count } = await tx.delivery.updateMany({
+      const { sent, nextAttemptAt, state, disable } = attempt;
+      const tried = sent === undefined ? 0 : 1;
+      // Locks come in one order: endpoint, then deliveries.
+      if (disable !== undefined) {
+        await tx.$queryRaw`
+          SELECT 1 FROM webhook_endpoints e JOIN deliveries d ON d.endpoint_id = e.id WHERE d.id = ${id}
+          FOR NO KEY UPDATE OF e`;
+      }
+      const error = attempt.error === undefined ? null : storable(attempt.error.slice(0, MAX_ERROR));
+      const [row] = await tx.delivery.updateManyAndReturn({
         where: { id, state: 'pending' },
         data: {
-          attempts: { increment: 1 },
+          attempts: { increment: tried },
+          scheduleStep: { increment: tried },
           lastStatus: attempt.status ?? null,
-          lastError: attempt.error === undefined ? null : storable(attempt.error.slice(0, MAX_ERROR)),
-          nextAttemptAt: attempt.nextAttemptAt ?? null,
-          ...(attempt.state === undefined ? {} : { state: attempt.state, finishedAt: await databaseNow(tx) }),
+          lastError: error,
+          nextAttemptAt: nextAttemptAt ?? null,
+          ...(state === undefined ? {} : { state, finishedAt: await databaseNow(tx) }),
         },
+        select: { attempts: true, endpointId: true, scheduledAt: true },
       });
-      if (count === 0) return false;
-      if (attempt.nextAttemptAt !== undefined) {
-        await enqueue(tx, { kind: 'delivery', subjectId: id, payload: { delivery_id: id } }, attempt.nextAttemptAt);
+      if (row === undefined) return { noted: false, disabled: false };
+      if (sent !== undefined) {
+        await tx.deliveryTry.create({
+          data: {
+            deliveryId: id,
+            number: row.attempts,
+            url: sent.url,
+            startedAt: sent.startedAt,
+            durationMs: sent.durationMs,
+            requestHeaders: toJson(sent.headers),
+            status: attempt.status ?? null,
+            responseHead: storable(sent.responseHead),
+            error,
+          },
+          select: { number: true },
+        });
       }
-      return true;
+      if (nextAttemptAt !== undefined) {
+        await forgetWaiting(tx, [id]);
+        await enqueueDelivery(tx, id, nextAttemptAt);
+      }
+      if (disable === undefined || row.endpointId === null) return { noted: true, disabled: false };
+      const since = disable === 'exhausted' ? row.scheduledAt : null;
+      return { noted: true, disabled: await disableEndpoint(tx, row.endpointId, disable, since) };
     });
   }
 
@@ -83,48 +161,127 @@ export class DeliveryRepository {
         SELECT 1 FROM deliveries WHERE id = ${id} AND state = 'pending' FOR UPDATE`;
       if (rows.length === 0) return false;
       if ((await tx.outbox.count({ where: { subjectId: id, dispatchedAt: null } })) > 0) return false;
-      await enqueue(tx, { kind: 'delivery', subjectId: id, payload: { delivery_id: id } });
+      await enqueueDelivery(tx, id);
       return true;
     });
   }
 
-  /** The user asks for it to be sent again, whatever came of it: the same bytes under the same id. */
+  /**
+   * The user asks for it to be sent again, whatever came of it: the same bytes under the same id, at once and then by
+   * the schedule from its beginning. Throws `not_found`, and `endpoint_disabled` when its endpoint gets nothing.
+   */
   async redeliver(projectId: string, id: string): Promise<DeliveryRow> {
     return inTransaction(this.context, async (tx) => {
-      const found = await tx.$queryRaw<unknown[]>`
-        SELECT 1 FROM deliveries WHERE id = ${id} AND project_id = ${projectId} FOR UPDATE`;
-      if (found.length === 0) throw new AmalgamError('not_found', `there is no delivery ${id}`);
-      const waiting = await tx.outbox.findMany({ where: { subjectId: id, dispatchedAt: null }, select: { id: true } });
-      // A retry that waits for its time is replaced by this one.
-      await tx.outbox.deleteMany({ where: { id: { in: waiting.map((row) => row.id) } } });
-      await enqueue(tx, { kind: 'delivery', subjectId: id, payload: { delivery_id: id } });
-      return tx.delivery.update({
-        where: { id },
-        data: { state: 'pending', nextAttemptAt: await databaseNow(tx), finishedAt: null },
-        ...withoutBody,
-      });
+      const row = await tx.delivery.findUnique({ where: { id, projectId }, select: { endpointId: true, type: true } });
+      if (row === null) throw new AmalgamError('not_found', `there is no delivery ${id}`);
+      if (row.endpointId !== null) await lockEnabled(tx, projectId, row.endpointId, row.type === 'webhook.test');
+      await sendAgain(tx, [id]);
+      return tx.delivery.findUniqueOrThrow({ where: { id }, ...withoutBody });
     });
   }
 
+  /**
+   * The same for all failed deliveries to an endpoint that were made since then; without a type, for all but progress and
+   * tests. Returns how many. Throws `not_found` and `endpoint_disabled`.
+   */
+  async redeliverFailed(projectId: string, endpointId: string, since: Date, type?: DeliveryType): Promise<number> {
+    const types = type === undefined ? LASTING : [type];
+    const failed = await inTransaction(this.context, async (tx) => {
+      await lockEnabled(tx, projectId, endpointId, false);
+      return tx.delivery.findMany({
+        where: { endpointId, state: 'failed', createdAt: { gte: since }, type: { in: types } },
+        orderBy: { id: 'asc' },
+        select: { id: true },
+      });
+    });
+    // In batches, so that no transaction is long; one that fails again meanwhile is not sent twice.
+    for (let from = 0; from < failed.length; from += BATCH) {
+      const ids = failed.slice(from, from + BATCH).map(({ id }) => id);
+      await inTransaction(this.context, async (tx) => {
+        await lockEnabled(tx, projectId, endpointId, false);
+        await sendAgain(tx, ids);
+      });
+    }
+    return failed.length;
+  }
+
   /** Null when the project has no such delivery. */
-  async find(projectId: string, id: string): Promise<DeliveryRow | null> {
-    return this.context.prisma.delivery.findUnique({ where: { id, projectId }, ...withoutBody });
+  async find(projectId: string, id: string): Promise<DeliveryDetailsRow | null> {
+    return this.context.prisma.delivery.findUnique({
+      where: { id, projectId },
+      omit: { secret: true },
+      include: { tries: { orderBy: { number: 'desc' }, take: SHOWN_TRIES } },
+    });
   }
 
   /** Newest first. Throws `not_found` when the project has no such merge. */
   async listByMerge(projectId: string, mergeId: string, page: PageRequest = {}): Promise<List<DeliveryRow>> {
-    const { limit, after } = parsePage('delivery', page);
     const merge = await this.context.prisma.merge.findUnique({
       where: { id: mergeId, projectId },
       select: { id: true },
     });
     if (merge === null) throw new AmalgamError('not_found', `there is no merge ${mergeId}`);
+    return this.#list({ mergeId, projectId }, page);
+  }
+
+  /** Newest first. Throws `not_found` when the project has no such endpoint. */
+  async listByEndpoint(projectId: string, endpointId: string, filter: DeliveryFilter = {}): Promise<List<DeliveryRow>> {
+    const endpoint = await this.context.prisma.webhookEndpoint.findUnique({
+      where: { id: endpointId, projectId },
+      select: { id: true },
+    });
+    if (endpoint === null) throw new AmalgamError('not_found', `there is no webhook endpoint ${endpointId}`);
+    const { state, type, createdAfter, createdBefore } = filter;
+    const where = {
+      endpointId,
+      projectId,
+      ...(state === undefined ? {} : { state }),
+      ...(type === undefined ? {} : { type }),
+      createdAt: {
+        ...(createdAfter === undefined ? {} : { gt: createdAfter }),
+        ...(createdBefore === undefined ? {} : { lt: createdBefore }),
+      },
+    };
+    return this.#list(where, filter);
+  }
+
+  /** Deletes deliveries that ended longer ago than this; returns how many. */
+  async purge(olderThanMs: number): Promise<number> {
+    return this.context.prisma.$executeRaw`
+      DELETE FROM deliveries WHERE state IN ('succeeded', 'failed')
+        AND finished_at < clock_timestamp() - ${olderThanMs}::float8 * interval '1 millisecond'`;
+  }
+
+  async #list(where: Prisma.DeliveryWhereInput, page: PageRequest): Promise<List<DeliveryRow>> {
+    const { limit, after } = parsePage('delivery', page);
     const rows = await this.context.prisma.delivery.findMany({
-      where: { mergeId, projectId, ...(after === undefined ? {} : { id: { lt: after } }) },
+      where: { ...where, ...(after === undefined ? {} : { id: { lt: after } }) },
       orderBy: { id: 'desc' },
       take: limit + 1,
       ...withoutBody,
     });
     return toPage(rows, limit, (row) => row);
   }
+}
+
+async function lockEnabled(tx: Tx, projectId: string, endpointId: string, always: boolean): Promise<void> {
+  const { enabled } = await lockEndpoint(tx, projectId, endpointId);
+  if (enabled || always) return;
+  throw new AmalgamError('endpoint_disabled', `${endpointId} is disabled; enable it first`);
+}
+
+/** Makes deliveries pending and due now, to where their endpoint is now. */
+async function sendAgain(tx: Tx, ids: string[]): Promise<void> {
+  await tx.$executeRaw`
+    UPDATE deliveries d
+    SET state = 'pending', schedule_step = 0, scheduled_at = clock_timestamp(), next_attempt_at = clock_timestamp(),
+        finished_at = NULL, url = COALESCE((SELECT e.url FROM webhook_endpoints e WHERE e.id = d.endpoint_id), d.url)
+    WHERE d.id = ANY(${ids}::text[])`;
+  await forgetWaiting(tx, ids);
+  for (const id of ids) await enqueueDelivery(tx, id);
+}
+
+/** A retry that waits for its time is replaced by what comes now. */
+async function forgetWaiting(tx: Tx, ids: Delivery['id'][]): Promise<void> {
+  await tx.$executeRaw`DELETE FROM outbox WHERE subject_id = ANY(${ids}::text[]) AND dispatched_at IS NULL`;
 }

@@ -8,16 +8,17 @@ import {
   type Recipe,
 } from '@amalgam/contracts';
 import type { Context, Tx } from '../context.js';
+import { createDeliveries } from '../create-deliveries.js';
 import { Prisma } from '../generated/client.js';
 import { newId } from '../ids.js';
 import { insertMerge } from '../insert-merge.js';
 import { assertStorable } from '../json.js';
 import { type PageRequest, parsePage, toPage } from '../paging.js';
-import { createDelivery } from '../record-event.js';
 import type { MergeRow } from '../resources/merge.js';
 import { readMerge, readMerges } from '../resources/read-merges.js';
 import { inTransaction, retryConflicts } from '../transaction.js';
 import { completeKey, type StoredResponse } from './idempotency.js';
+import { WebhookEndpointRepository } from './webhook-endpoints.js';
 
 export interface MergeInputRef {
   assetId: string;
@@ -59,7 +60,11 @@ export interface CreateOptions {
 }
 
 export class MergeRepository {
-  constructor(private readonly context: Context) {}
+  readonly #endpoints: WebhookEndpointRepository;
+
+  constructor(private readonly context: Context) {
+    this.#endpoints = new WebhookEndpointRepository(context);
+  }
 
   /**
    * The merge, its inputs, its first event and its outbox row, in one transaction. Throws `not_found` or
@@ -71,13 +76,14 @@ export class MergeRepository {
     const { webhook } = input;
     const secret = webhook === undefined ? null : this.context.vault.seal(webhook.secret, id);
     const insert = (tx: Tx) => insertMerge(tx, { ...input, id, projectId, webhookSecret: secret });
-    // By itself one statement, which needs no transaction around it.
-    if (webhook === undefined && options.idempotency === undefined) {
+    // By itself one statement, which needs no transaction around it when nobody is to be told.
+    const alone = webhook === undefined && options.idempotency === undefined;
+    if (alone && !(await this.#endpoints.exist(projectId))) {
       return (await retryConflicts(() => insert(this.context.prisma))).merge;
     }
     return inTransaction(this.context, async (tx) => {
       const { merge, event } = await insert(tx);
-      await createDelivery(tx, merge, event);
+      await createDeliveries(tx, merge, event);
       if (options.idempotency !== undefined) {
         const { key, token, respond } = options.idempotency;
         const done = await completeKey(tx, this.context.vault, projectId, key, token, respond(merge));

@@ -1,0 +1,46 @@
+import { AmalgamError, type DisabledReason } from '@amalgam/contracts';
+import type { Tx } from './context.js';
+import { ENDPOINT_DISABLED, tellDisabled } from './create-deliveries.js';
+import type { WebhookEndpointRow } from './resources/webhook-endpoint.js';
+import { databaseNow } from './transaction.js';
+
+/** The endpoint, locked against other changes; `not_found` when the project has no such one. */
+export async function lockEndpoint(tx: Tx, projectId: string, id: string): Promise<WebhookEndpointRow> {
+  await tx.$queryRaw`SELECT 1 FROM webhook_endpoints WHERE id = ${id} FOR NO KEY UPDATE`;
+  const row = await tx.webhookEndpoint.findUnique({ where: { id, projectId } });
+  if (row === null) throw new AmalgamError('not_found', `there is no webhook endpoint ${id}`);
+  return row;
+}
+
+/** Ends an endpoint's deliveries that wait for their next try; they can be sent again once it is enabled. */
+export async function endPending(tx: Tx, endpointId: string): Promise<void> {
+  await tx.$executeRaw`
+    WITH over AS (
+      UPDATE deliveries SET state = 'failed', last_error = ${ENDPOINT_DISABLED}, next_attempt_at = NULL,
+             finished_at = clock_timestamp()
+      WHERE endpoint_id = ${endpointId} AND state = 'pending' AND type <> 'webhook.test' RETURNING id
+    ) DELETE FROM outbox USING over WHERE outbox.subject_id = over.id AND outbox.dispatched_at IS NULL`;
+}
+
+/**
+ * Disables an endpoint that failed, and tells the others of its project. One that has taken another delivery since
+ * `notSince` works, and stays as it is. True when it was disabled just now.
+ */
+export async function disableEndpoint(
+  tx: Tx,
+  endpointId: string,
+  reason: Exclude<DisabledReason, 'user'>,
+  notSince: Date | null,
+): Promise<boolean> {
+  const now = await databaseNow(tx);
+  const changed = await tx.$executeRaw`
+    UPDATE webhook_endpoints e SET enabled = false, disabled_reason = ${reason}::disabled_reason,
+           disabled_at = ${now}::timestamptz, updated_at = ${now}::timestamptz
+    WHERE e.id = ${endpointId} AND e.enabled AND NOT EXISTS (
+      SELECT 1 FROM deliveries d
+      WHERE d.endpoint_id = e.id AND d.state = 'succeeded' AND d.finished_at > ${notSince}::timestamptz)`;
+  if (changed === 0) return false;
+  await endPending(tx, endpointId);
+  await tellDisabled(tx, await tx.webhookEndpoint.findUniqueOrThrow({ where: { id: endpointId } }), now);
+  return true;
+}
