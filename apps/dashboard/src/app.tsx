@@ -1,5 +1,5 @@
 import type { Session } from '@amalgam/contracts';
-import { useCallback, useEffect, useMemo, useState } from 'react';
+import { lazy, Suspense, useCallback, useEffect, useMemo, useState } from 'react';
 import { client, isSignedOut, type Trouble, toTrouble } from './api.js';
 import { MergePage } from './pages/merge.js';
 import { MergesPage } from './pages/merges.js';
@@ -11,9 +11,13 @@ import { Empty, Loading, TroubleNote } from './parts/notes.js';
 import { hrefOf, type Route, useRoute } from './router.js';
 import { SessionContext } from './session.js';
 
+// Not needed by whoever only watches.
+const NewMergePage = lazy(() => import('./pages/new-merge.js'));
+
 const PLACES = [
   ['Overview', ''],
   ['Merges', 'merges'],
+  ['New merge', 'new'],
   ['Methods', 'methods'],
 ] as const;
 
@@ -84,7 +88,9 @@ function Frame() {
         </div>
       </header>
       <main className="page" id="main" tabIndex={-1}>
-        <Page route={route} />
+        <Suspense fallback={<Loading />}>
+          <Page route={route} />
+        </Suspense>
       </main>
     </>
   );
@@ -98,6 +104,7 @@ function Page({ route: { path, query } }: { route: Route }) {
   if (path.length > 2) return <Nowhere />;
   if (place === undefined) return <OverviewPage />;
   if (place === 'merges') return id === undefined ? <MergesPage query={query} /> : <MergePage key={id} id={id} />;
+  if (place === 'new' && id === undefined) return <NewMergePage query={query} />;
   if (place === 'methods') return id === undefined ? <MethodsPage /> : <MethodPage key={id} name={id} />;
   return <Nowhere />;
 }
