@@ -24,6 +24,7 @@ import { type DownloadOptions, downloadBytes, downloadFile } from './download.js
 import { type EventOptions, followEvents } from './events.js';
 import { type ClientOptions, type Query, type RequestOptions, Transport } from './transport.js';
 import { type UploadOptions, uploadAsset } from './upload.js';
+import { webhookCalls } from './webhooks.js';
 
 export interface AssetQuery {
   state?: AssetState;
@@ -148,6 +149,7 @@ export function createClient(options: ClientOptions) {
       list: (more?: Abortable) => get<List<ApiKey>>('/v1/keys', more).then(({ data }) => data),
       revoke: (id: string, more?: Abortable) => remove(`/v1/keys/${id}`, more),
     },
+    ...webhookCalls(transport),
     /** For browsers, which keep the session in a cookie that scripts cannot read. */
     session: {
       create: (key: string, more?: Abortable) => post<Session>('/v1/session', { key }, more),

@@ -13,3 +13,4 @@ export { type Frame, readFrames } from './sse.js';
 export { ApiError, type ClientOptions } from './transport.js';
 export type { UploadFile, UploadOptions } from './upload.js';
 export { uploadFiles } from './upload-files.js';
+export type { DeliveryQuery } from './webhooks.js';
