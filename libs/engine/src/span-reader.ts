@@ -1,4 +1,4 @@
-import { type Dtype, dtypeBytes } from '@amalgam/contracts';
+import { dtypeBytes } from '@amalgam/contracts';
 import { type Kernels, type Pointer, reducePairwise } from '@amalgam/kernels';
 import { BLOCK } from '@amalgam/methods';
 import type { Files } from './files.js';
@@ -42,10 +42,6 @@ export interface Chunk {
   rawPair(model: number): { model: Pointer; base: Pointer; n: number };
 }
 
-const COPY_BYTES = 1 << 20;
-/** Elements of a computed tensor that are made at a time; of the widest dtype they fill the buffer for copies. */
-const MADE_ELEMENTS = COPY_BYTES / 8;
-
 /**
  * Reads spans chunk by chunk straight into the kernels' memory, and presents them block by block as what the method works on:
  * values, or task vectors.
@@ -53,7 +49,7 @@ const MADE_ELEMENTS = COPY_BYTES / 8;
 export class SpanReader {
   readonly #job: Job;
   readonly #kernels: Kernels;
-  readonly #sources: SourceReader;
+  readonly sources: SourceReader;
   readonly #rules: (RowRule | null)[];
   readonly #rows: RowShares | null;
   /** Raw bytes of a chunk: base, models, output. Each has room for the widest dtype it meets. */
@@ -63,16 +59,12 @@ export class SpanReader {
   readonly #base: Pointer;
   readonly #models: Pointer;
   readonly #stride = BLOCK * 4;
-  #copy: Pointer | undefined;
-  readonly copyBytes = COPY_BYTES;
-  #made: Pointer | undefined;
-  readonly madeElements = MADE_ELEMENTS;
 
   /** `rules`: what each tensor's rows are looked at for; null: nothing. */
   constructor(job: Job, kernels: Kernels, files: Files, rules: (RowRule | null)[]) {
     this.#job = job;
     this.#kernels = kernels;
-    this.#sources = new SourceReader(job, kernels, files);
+    this.sources = new SourceReader(job, kernels, files);
     this.#rules = rules;
     const seen = job.tensors.filter((_, i) => rules[i] !== null);
     this.#rows = seen.length === 0 ? null : new RowShares(job, kernels, seen);
@@ -87,25 +79,6 @@ export class SpanReader {
     this.#rawOut = kernels.allocate(job.outWidth * job.chunkElements);
     this.#base = kernels.allocate(this.#stride);
     this.#models = kernels.allocate(this.#stride * job.models);
-  }
-
-  /** A buffer for bytes that are passed on as they are. */
-  copyBuffer(length: number): Uint8Array {
-    this.#copy ??= this.#kernels.allocate(COPY_BYTES);
-    return this.#kernels.bytes(this.#copy, length);
-  }
-
-  /**
-   * Elements [first, first + n) of a source that is computed, rounded to a dtype. `tensor` as for SourceReader.
-   * The bytes lie where `copyBuffer` lies.
-   */
-  make(tensor: number, source: JobSource, first: number, n: number, dtype: Dtype): Uint8Array {
-    this.#made ??= this.#kernels.allocate(MADE_ELEMENTS * 4);
-    const made = this.#made;
-    this.#sources.read(tensor, source, first, first + n, made);
-    const bytes = this.copyBuffer(n * dtypeBytes(dtype));
-    this.#kernels.narrow(dtype, made, bytes.byteOffset, n);
-    return bytes;
   }
 
   reduce(leaves: number[]): number {
@@ -134,7 +107,7 @@ export class SpanReader {
     const { first, last } = rows?.wholeRows(tensor, start, start + count) ?? { first: start, last: start + count };
     let bytesRead = 0;
     const read = (source: JobSource, into: Pointer) => {
-      this.#sources.read(index, source, first, last, into);
+      this.sources.read(index, source, first, last, into);
       bytesRead += count * dtypeBytes(dtypeOf(source));
     };
     if (tensor.overVectors) read(tensor.base!, this.#rawBase);

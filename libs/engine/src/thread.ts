@@ -1,5 +1,3 @@
-import { createHash } from 'node:crypto';
-import { readSync } from 'node:fs';
 import { workerData } from 'node:worker_threads';
 import { AmalgamError, dtypeBytes, quote, toPlain } from '@amalgam/contracts';
 import { Kernels } from '@amalgam/kernels';
@@ -15,6 +13,7 @@ import {
 } from '@amalgam/methods';
 import { blendScopes, pairsOf } from './blends.js';
 import { ColumnProducts, ColumnShares } from './columns.js';
+import { Copier } from './copier.js';
 import { Files } from './files.js';
 import type { Band, Job, Result, Span, SpanStatistics, Task } from './job.js';
 import { sparsifyByTensor } from './job-settings.js';
@@ -50,6 +49,7 @@ const stop = new Int32Array(job.stop);
 const scene = { job, kernels, files, method, reader, rankingOf, settingsOf, toBlock, sparsify: keepOnly, advance };
 const scanner = new Scanner(scene);
 const passes = new Passes(scene);
+const copier = new Copier(scene);
 
 function settingsOf(tensor: number): Settings {
   return job.settings[job.tensors[tensor]!.settings]!;
@@ -125,13 +125,13 @@ function perform(task: Task): unknown {
     case 'vectors':
       return task.spans.map((span, i) => writeVectors(span, task, task.bands?.[i] ?? null, task.places[i]!));
     case 'copy':
-      for (const piece of task.pieces) copy(task.output, piece);
+      for (const piece of task.pieces) copier.copy(task.output, piece);
       return null;
     case 'make':
-      make(task);
+      copier.make(task);
       return null;
     case 'digest':
-      return digest(task.path);
+      return copier.digest(task.path);
   }
 }
 
@@ -278,39 +278,4 @@ function writeVectors(
 /** Entries whose key is `key` or larger. */
 function countFrom(key: number, data: number, n: number): number {
   return ops.countMagnitudes(data, n, key, key, 0, 0, -1);
-}
-
-function copy(output: string, piece: { input: number; from: number; to: number; bytes: number }): void {
-  const size = reader.copyBytes;
-  for (let done = 0; done < piece.bytes; done += size) {
-    const length = Math.min(size, piece.bytes - done);
-    const bytes = reader.copyBuffer(length);
-    files.read(piece.input, bytes, piece.from + done);
-    files.write(output, bytes, piece.to + done);
-    advance(2 * length);
-  }
-}
-
-function make({ output, copy: index, from, to, dtype, begin }: Extract<Task, { kind: 'make' }>): void {
-  const source = job.copies[index]!;
-  const width = dtypeBytes(dtype);
-  for (let at = from; at < to; at += reader.madeElements) {
-    const n = Math.min(reader.madeElements, to - at);
-    const bytes = reader.make(job.tensors.length + index, source, at, n, dtype);
-    files.write(output, bytes, begin + at * width);
-    advance(2 * bytes.length);
-  }
-}
-
-function digest(path: string): string {
-  const hash = createHash('sha256');
-  const bytes = reader.copyBuffer(reader.copyBytes);
-  const fd = files.openForReading(path);
-  for (let position = 0; ; ) {
-    const length = readSync(fd, bytes, 0, bytes.length, position);
-    if (length === 0) return hash.digest('hex');
-    hash.update(bytes.subarray(0, length));
-    position += length;
-    advance(0);
-  }
 }
