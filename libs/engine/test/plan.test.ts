@@ -3,6 +3,7 @@ import { defaultThreads } from '@amalgam/kernels';
 import { describe, expect, test } from 'vitest';
 import { describePlan } from '../src/describe-plan.js';
 import { planMerge } from '../src/plan.js';
+import { storedIn } from '../src/source.js';
 import { input, type Loaded, type Model, tempDir, writeModel } from './support.js';
 
 const plain: Model = {
@@ -155,8 +156,12 @@ describe('a plan says what will be there', () => {
     const [base, other] = await models(plain, plain);
     const plan = planMerge(recipe({ merge: { exclude: ['b.*'] } }), { base: base!, models: [other!] });
     expect(plan.merged.map(({ name }) => name)).toEqual(['a.weight']);
-    expect(plan.copied.map(({ name, from }) => [name, from.input])).toEqual([['b.weight', 0]]);
-    expect(plan.heads.map(({ name, from }) => [name, from.input])).toEqual([['b.weight', 1]]);
+    expect(plan.copied.map(({ name, from }) => [name, ...storedIn(from).map(({ input }) => input)])).toEqual([
+      ['b.weight', 0],
+    ]);
+    expect(plan.heads.map(({ name, from }) => [name, ...storedIn(from).map(({ input }) => input)])).toEqual([
+      ['b.weight', 1],
+    ]);
   });
 
   test('heads of models whose names differ in case only have files of their own, and the notes name them', async () => {
