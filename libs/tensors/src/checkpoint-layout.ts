@@ -6,6 +6,10 @@ const INDEX_NAME = 'model.safetensors.index.json';
 const MODEL_NAME = 'model.safetensors';
 const ADAPTER_NAME = 'adapter_model.safetensors';
 const ADAPTER_CONFIG = 'adapter_config.json';
+/** Of a diffusers pipeline: its parts are in folders of their own. */
+const PIPELINE_NAME = 'model_index.json';
+const INDEX_SUFFIX = '.safetensors.index.json';
+const FILE_SUFFIX = '.safetensors';
 
 /** Where a folder keeps its tensors. */
 export type CheckpointLayout =
@@ -15,7 +19,8 @@ export type CheckpointLayout =
 /**
  * Finds the weights among a folder's files, by name alone. In this order, at top level only:
  * `model.safetensors.index.json`; `model.safetensors`; `adapter_model.safetensors` beside
- * `adapter_config.json` (a LoRA adapter); the only `*.safetensors.index.json`; the only `*.safetensors`.
+ * `adapter_config.json` (a LoRA adapter); the only `*.safetensors.index.json`; the only `*.safetensors`. Variants, as
+ * `x.fp16.safetensors` is of `x.safetensors`, do not count beside what they are variants of.
  *
  * Errors: `invalid_checkpoint` when there are none or several, `unsafe_format` when the only weights are
  * pickle files by their names.
@@ -31,23 +36,41 @@ export function chooseLayout(label: string, files: readonly FolderFile[]): Check
     return { kind: 'adapter', weights: 'file', file: ADAPTER_NAME };
   }
 
-  const indexes = top.filter((path) => path.endsWith('.safetensors.index.json'));
+  const candidates = withoutVariants(top);
+  const indexes = candidates.filter((path) => path.endsWith(INDEX_SUFFIX));
   const [index, ...otherIndexes] = indexes;
   if (otherIndexes.length > 0) {
     throw refuse(label, `has ${indexes.length} indexes and none is named ${INDEX_NAME}: ${quoteList(indexes)}`);
   }
   if (index !== undefined) return { kind: 'model', weights: 'index', indexFile: index };
 
-  const weights = top.filter((path) => path.endsWith('.safetensors'));
+  const weights = candidates.filter((path) => path.endsWith(FILE_SUFFIX));
   const [file, ...others] = weights;
   if (others.length > 0) {
     throw refuse(
       label,
-      `has ${weights.length} safetensors files but no index and none named ${MODEL_NAME}: ${quoteList(weights)}`,
+      `has ${weights.length} safetensors files but no index and none named ${MODEL_NAME}: ${quoteList(weights)}; ` +
+        'name the file that is meant',
     );
   }
   if (file !== undefined) return { kind: 'model', weights: 'file', file };
   throw noWeights(label, files);
+}
+
+/** Leaves out the files of variants whose plain form is there, too. */
+function withoutVariants(paths: readonly string[]): string[] {
+  const stems = new Set(paths.map(stemOf));
+  return paths.filter((path) => {
+    const stem = stemOf(path);
+    const plain = /^(.+)\.[^.]+$/.exec(stem ?? '')?.[1];
+    return plain === undefined || !stems.has(plain);
+  });
+}
+
+/** The name without what says that it holds weights; null when it holds none. */
+function stemOf(path: string): string | null {
+  const suffix = [INDEX_SUFFIX, FILE_SUFFIX].find((end) => path.endsWith(end));
+  return suffix === undefined ? null : path.slice(0, -suffix.length);
 }
 
 /** Says why there is nothing to read: the likeliest mistake first. */
@@ -56,10 +79,14 @@ function noWeights(label: string, files: readonly FolderFile[]): AmalgamError {
   const pickles = paths.filter(hasPickleName);
   if (pickles.length > 0) return pickleNamed(label, pickles);
 
-  const below = paths.find((path) => path.endsWith('.safetensors'));
-  if (below !== undefined) {
-    const folder = below.slice(0, below.lastIndexOf('/'));
-    return refuse(label, `has no safetensors file at its top level, but in ${quote(folder)}; name that folder`);
+  const below = paths.filter((path) => path.endsWith(FILE_SUFFIX)).map((path) => path.slice(0, path.lastIndexOf('/')));
+  const folders = [...new Set(below)];
+  if (folders.length > 0) {
+    const what = paths.includes(PIPELINE_NAME)
+      ? 'is a pipeline, whose parts are checkpoints of their own: there is no safetensors file at its top level'
+      : 'has no safetensors file at its top level';
+    const name = folders.length === 1 ? 'name that folder' : 'name one of these folders';
+    return refuse(label, `${what}, but in ${quoteList(folders)}; ${name}`);
   }
   for (const path of paths) {
     const format = foreignName(path);

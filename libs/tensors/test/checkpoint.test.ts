@@ -81,6 +81,28 @@ describe('layouts', () => {
     expect(named.weightFiles).toEqual(['model.safetensors']);
   });
 
+  it('takes the plain form of what has variants, of files and of shards', async () => {
+    const one = { 'diffusion_pytorch_model.safetensors': weights('a') };
+    const half = {
+      'diffusion_pytorch_model.fp16.safetensors': 'half',
+      'diffusion_pytorch_model.non_ema.safetensors': '',
+    };
+    const single = await describeCheckpoint(memory({ ...one, ...half, 'config.json': '{}' }));
+    expect(single.weightFiles).toEqual(['diffusion_pytorch_model.safetensors']);
+    const { 'model.safetensors.index.json': index, ...rest } = sharded();
+    const indexes = { 'x.safetensors.index.json': index, 'x.fp16.safetensors.index.json': 'half' };
+    expect((await describeCheckpoint(memory({ ...rest, ...indexes }))).indexFile).toBe('x.safetensors.index.json');
+    expect(
+      (await describeCheckpoint(memory({ ...one, 'diffusion_pytorch_model.fp16.safetensors.index.json': '' })))
+        .weightFiles,
+    ).toEqual(['diffusion_pytorch_model.safetensors']);
+  });
+
+  it('takes a variant that is alone', async () => {
+    const { weightFiles } = await describeCheckpoint(memory({ 'x.fp16.safetensors': weights('a') }));
+    expect(weightFiles).toEqual(['x.fp16.safetensors']);
+  });
+
   it('knows an adapter by its two files', async () => {
     const files = { 'adapter_model.safetensors': weights('lora_A'), 'adapter_config.json': '{}' };
     expect((await describeCheckpoint(memory(files))).kind).toBe('adapter');
@@ -127,7 +149,20 @@ describe('folders without one checkpoint', () => {
   it('refuses an empty one', () => refused({}, 'M: ', 'empty'));
   it('refuses one without weights', () => refused({ 'config.json': '{}', 'a.txt': '' }, '"a.txt", "config.json"'));
   it('names several files without index', () =>
-    refused({ 'a.safetensors': weights('a'), 'b.safetensors': weights('b') }, '2 safetensors', '"a.safetensors", "b'));
+    refused(
+      { 'a.safetensors': weights('a'), 'b.safetensors': weights('b') },
+      '2 safetensors',
+      '"a.safetensors", "b',
+      'name the file',
+    ));
+  it('chooses among variants of nothing as little', () =>
+    refused({ 'x.fp16.safetensors': weights('a'), 'x.non_ema.safetensors': weights('a') }, '2 safetensors', '"x.fp16'));
+  it('points at the parts of a pipeline', () =>
+    refused(
+      { 'model_index.json': '{}', 'unet/x.safetensors': weights('a'), 'vae/x.safetensors': weights('a') },
+      'is a pipeline',
+      '"unet", "vae"; name one of these folders',
+    ));
   it('names several indexes', () =>
     refused({ 'a.safetensors.index.json': '', 'b.safetensors.index.json': '' }, '2 indexes', '"a.safetensors.index'));
   it('points at a subfolder', () =>
