@@ -59,8 +59,10 @@ describe('a plan refuses, naming what is wrong', () => {
     expect([code, detail]).toEqual(['dtype_unsupported', 'tensor "ids" is F32 in "m0" but I64 in "m1"']);
   });
 
-  test('a base among the models, and a model that is there twice', async () => {
+  test('a base among the models where task vectors are taken, and a model that is there twice', async () => {
     const [base, other] = await models(plain, plain);
+    const soup: Recipe = { method: 'linear', base: 'm0', models: [{ model: 'm0' }, { model: 'm1' }] };
+    expect(planMerge(soup, { base: base!, models: [base!, other!] }).merged).toHaveLength(2);
     expect(refusal(() => planMerge(recipe(), { base: base!, models: [base!] })).code).toBe('duplicate_model');
     const twice = recipe({ models: [{ model: 'm1' }, { model: 'm1' }] });
     const { code, detail, errors } = refusal(() => planMerge(twice, { base: base!, models: [other!, other!] }));

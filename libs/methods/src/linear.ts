@@ -8,7 +8,7 @@ export const linear = defineMethod({
   formula: 'θ = Σ wᵢ θᵢ  (÷ Σ wᵢ with normalize)',
   source: 'Wortsman et al., Model soups, ICML 2022',
   notes: [
-    'A base, where given, lends names, dtypes and side files; it is averaged only when it is also needed as a model, which mergekit allows and this service does not.',
+    'A base, where given, lends names, dtypes and side files; it is averaged only where it is among the models too.',
     'The sum is formed in float32 in the order of the models and divided once.',
   ],
   base: 'optional',
