@@ -2,9 +2,10 @@ import { isFinal, isRetryable, type Merge } from '@amalgam/contracts';
 import { useState } from 'react';
 import { client, isSignedOut, type Trouble, toTrouble } from '../api.js';
 import { TroubleNote } from '../parts/notes.js';
+import { hrefOf } from '../router.js';
 import { mayWrite, useSession } from '../session.js';
 
-/** Cancel and retry, where the merge's state and the session's key allow it. */
+/** The same again with changes, cancel and retry, where the merge's state and the session's key allow it. */
 export function Actions({ merge, onChanged }: { merge: Merge; onChanged(merge: Merge): void }) {
   const { session, onSignedOut } = useSession();
   const [busy, setBusy] = useState(false);
@@ -25,6 +26,9 @@ export function Actions({ merge, onChanged }: { merge: Merge; onChanged(merge: M
   const canceling = merge.cancel_requested_at !== null;
   return (
     <span className="actions">
+      <a className="button" href={hrefOf(['new'], { from: merge.id })}>
+        Edit and run again
+      </a>
       {isFinal(merge.state) ? null : (
         <button type="button" disabled={busy || canceling} onClick={act(client.merges.cancel)}>
           {canceling ? 'Canceling…' : 'Cancel'}

@@ -64,7 +64,7 @@ function ModelRow({ index, method, draft, change }: ModelsSectionProps & { index
   return (
     <li className="row">
       <div className="row-head">
-        <strong>{name || `Model ${index + 1}`}</strong> <span className="id dim">{id}</span>
+        <strong>{name || `Model ${index + 1}`}</strong> <span className="id dim wide">{id}</span>
         <button type="button" aria-label={`Take out ${name}`} onClick={() => change(path, undefined)}>
           ×
         </button>

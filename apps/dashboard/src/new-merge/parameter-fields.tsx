@@ -40,8 +40,7 @@ export function ParameterFields({ fields, draft, path, change, inherited }: Para
 function hintOf({ description, values, kind }: FieldSpec) {
   return (
     <>
-      {description}
-      {kind === 'number' || kind === 'json' ? <span className="values"> {values}</span> : null}
+      {description} {kind === 'number' || kind === 'json' ? <span className="values">{values}</span> : null}
     </>
   );
 }
