@@ -13,12 +13,16 @@ import { SessionContext } from './session.js';
 
 // Not needed by whoever only watches.
 const NewMergePage = lazy(() => import('./pages/new-merge.js'));
+const WebhooksPage = lazy(() => import('./webhooks/page.js'));
+const KeysPage = lazy(() => import('./keys/page.js'));
 
 const PLACES = [
   ['Overview', ''],
   ['Merges', 'merges'],
   ['New merge', 'new'],
   ['Methods', 'methods'],
+  ['Webhooks', 'webhooks'],
+  ['Keys', 'keys'],
 ] as const;
 
 export function App() {
@@ -105,6 +109,8 @@ function Page({ route: { path, query } }: { route: Route }) {
   if (place === undefined) return <OverviewPage />;
   if (place === 'merges') return id === undefined ? <MergesPage query={query} /> : <MergePage key={id} id={id} />;
   if (place === 'new' && id === undefined) return <NewMergePage query={query} />;
+  if (place === 'webhooks') return <WebhooksPage id={id} query={query} />;
+  if (place === 'keys' && id === undefined) return <KeysPage />;
   if (place === 'methods') return id === undefined ? <MethodsPage /> : <MethodPage key={id} name={id} />;
   return <Nowhere />;
 }
