@@ -4,6 +4,7 @@ import {
   isByRow,
   isOverVectors,
   type MergeMethod,
+  type ResolvedRecipe,
   resolveRecipe,
   type Settings,
   type Sparsify,
@@ -16,6 +17,7 @@ import { layOut } from './layout.js';
 import { placeMasks } from './masks.js';
 import { planMemory } from './memory.js';
 import { checkModifiers, depthsOf, measuresLengths } from './modifiers.js';
+import { refuseQuantised } from './quantised.js';
 import { checkRankings } from './ranked-groups.js';
 import { selectTensors } from './select.js';
 import { settleTensors } from './settle.js';
@@ -47,8 +49,10 @@ export function planMerge(recipe: Recipe, inputs: MergeInputs, options: PlanOpti
   const arrangement = arrange(recipe, inputs, method.models);
   if (arrangement.layers === 0) refuseGradients(recipe);
   refuseBaseless(recipe, method, arrangement.tensors);
+  const selects = compileGlobs(recipe.merge?.include, recipe.merge?.exclude);
+  if (!keepsNumbers(resolved)) refuseQuantised(inputs, selects);
   const selection = selectTensors(arrangement.tensors, base, models, {
-    selects: compileGlobs(recipe.merge?.include, recipe.merge?.exclude),
+    selects,
     outDtype: recipe.out_dtype === undefined ? undefined : OUT_DTYPES[recipe.out_dtype],
     keepsHeads: recipe.slices === undefined && recipe.modules === undefined,
     redundant: arrangement.redundant,
@@ -87,6 +91,12 @@ export function planMerge(recipe: Recipe, inputs: MergeInputs, options: PlanOpti
       ...tellUnmatched(recipe, selection.merged),
     ],
   };
+}
+
+/** Is every number of the result one of a model, as it is stored there? */
+function keepsNumbers({ method, recipe, settings, varies }: ResolvedRecipe): boolean {
+  const isAsIs = !varies && settings.models.every((model) => model['scale'] === 1);
+  return method.name === 'passthrough' && recipe.out_dtype === undefined && isAsIs;
 }
 
 /** Do tokens change anything? Else they were only compared. */
