@@ -1,3 +1,4 @@
+import { guessFamily } from './guess-family.js';
 import { isHubInput } from './hub-input.js';
 import { type Inspected, type InspectedFile, inspectFile, showFiles, showShape } from './inspected.js';
 import { type LocalInput, openCheckpoint } from './local-input.js';
@@ -18,11 +19,12 @@ export async function inspectCheckpoint(path: string, digests: boolean): Promise
     file,
   ]);
   const counts = Object.entries(dtypes).map(([dtype, elements]) => `${elements.toLocaleString('en')} ${dtype}`);
+  const family = guessFamily(input.checkpoint);
   return {
-    data: { kind, parameters, bytes, dtypes, files, tensors: list },
+    data: { kind, family, parameters, bytes, dtypes, files, tensors: list },
     text: [
       showTable(['tensor', 'dtype', 'shape', 'size', 'file'], rows),
-      `\n${kind}: ${list.length} tensors, ${counts.join(', ')} parameters, ${showBytes(bytes)}`,
+      `\n${kind}${family === null ? '' : ` (${family})`}: ${list.length} tensors, ${counts.join(', ')} parameters, ${showBytes(bytes)}`,
       ...showFiles(files),
     ].join('\n'),
   };
