@@ -99,11 +99,11 @@ test('every setting is documented, and every documented one exists', () => {
   const used = new Set<string>();
   for (const file of readdirSync(ROOT, { recursive: true, encoding: 'utf8' })) {
     if (!/^(apps|libs)\/[^/]+\/src\/.*\.ts$/.test(file)) continue;
-    for (const [, name] of read(file).matchAll(/['"`]((?:AMALGAM|S3|AWS)_[A-Z_0-9]+|DATABASE_URL|REDIS_URL)['"`]/g))
+    for (const [, name] of read(file).matchAll(/['"`]((?:AMALGAM|S3|AWS|HF)_[A-Z_0-9]+|DATABASE_URL|REDIS_URL)['"`]/g))
       used.add(name!);
   }
   const documented = new Set(
-    [...read('docs/configuration.md').matchAll(/`((?:AMALGAM|S3|AWS)_[A-Z_0-9]+|DATABASE_URL|REDIS_URL)`/g)].map(
+    [...read('docs/configuration.md').matchAll(/`((?:AMALGAM|S3|AWS|HF)_[A-Z_0-9]+|DATABASE_URL|REDIS_URL)`/g)].map(
       (match) => match[1]!,
     ),
   );
