@@ -1,4 +1,5 @@
 import { AmalgamError, CreateSession, Session } from '@amalgam/contracts';
+import rateLimit from '@fastify/rate-limit';
 import type { FastifyRequest } from 'fastify';
 import { callerOf } from '../plugins/auth.js';
 import { isOurs } from '../services/same-origin.js';
@@ -7,15 +8,27 @@ import type { Api } from '../types.js';
 import { answers, nothing } from './schemas.js';
 
 const tags = ['session'];
+/** Sign-ins a minute from one address: nobody types faster, and whoever guesses keys gets nowhere. */
+const SIGN_INS = 30;
 
 /** Signing in and out, which ask for no key. */
 export async function signInRoutes(app: Api): Promise<void> {
   const { config, parts, sessions } = app;
   const isSecure = (request: FastifyRequest) => request.protocol === 'https' || config.publicUrl.startsWith('https:');
 
+  await app.register(rateLimit, {
+    global: false,
+    max: SIGN_INS,
+    timeWindow: 60_000,
+    enableDraftSpec: true,
+    errorResponseBuilder: (_request, { max, after }) =>
+      new AmalgamError('rate_limited', `more than ${max} sign-ins a minute from this address; try again in ${after}`),
+  });
+
   app.post(
     '/session',
     {
+      config: { rateLimit: {} },
       schema: {
         operationId: 'createSession',
         tags,
@@ -30,6 +43,7 @@ export async function signInRoutes(app: Api): Promise<void> {
           'key_expired',
           'key_revoked',
           'forbidden',
+          'rate_limited',
         ),
       },
     },

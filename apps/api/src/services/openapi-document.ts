@@ -6,22 +6,26 @@ import { EXAMPLES } from './openapi-examples.js';
 type Json = Record<string, unknown>;
 
 const WITH_KEY: ErrorCode[] = ['unauthorized', 'key_expired', 'key_revoked', 'forbidden', 'rate_limited'];
-const WITH_BODY: ErrorCode[] = [
-  'invalid_request',
-  'payload_too_large',
-  'unsupported_media_type',
-  'idempotency_key_reused',
-  'idempotency_in_progress',
-];
+/** What a body, or any POST, can be refused for before its handler sees it. */
+const WITH_BODY: ErrorCode[] = ['invalid_request', 'payload_too_large', 'unsupported_media_type'];
+const WITH_IDEMPOTENCY: ErrorCode[] = [...WITH_BODY, 'idempotency_key_reused', 'idempotency_in_progress'];
+/** A path that cannot be decoded. */
+const WITH_PARAMS: ErrorCode[] = ['invalid_request'];
 
-/** A route's schema with the errors that come of being a route: key, rate, body, and what nobody expects. */
+/** A route's schema with the errors that come of being a route: key, rate, path, body, and what nobody expects. */
 export function withCommonAnswers(schema: FastifySchema | undefined): FastifySchema {
   if (schema === undefined || schema.hide === true) return schema ?? { hide: true };
   const open = schema.security !== undefined && schema.security.length === 0;
-  const codes: ErrorCode[] = [...(open ? [] : WITH_KEY), ...(schema.body === undefined ? [] : WITH_BODY), 'internal'];
+  const codes = new Set<ErrorCode>([
+    ...(open ? [] : WITH_KEY),
+    ...(schema.params === undefined ? [] : WITH_PARAMS),
+    ...(schema.body === undefined ? [] : WITH_BODY),
+    ...(schema.headers === undefined ? [] : WITH_IDEMPOTENCY),
+    'internal',
+  ]);
   const response: Json = { ...(schema.response as Json | undefined) };
-  for (const status of new Set(codes.map((code) => ERRORS[code].status))) {
-    const here = codes.filter((code) => ERRORS[code].status === status);
+  for (const status of new Set([...codes].map((code) => ERRORS[code].status))) {
+    const here = [...codes].filter((code) => ERRORS[code].status === status);
     const own = response[status] as { description: string } | undefined;
     const common = problemAnswer(here);
     const more = here
@@ -66,7 +70,7 @@ function tidy(operation: Json): void {
     answers['204'] = { description: 'Nothing more will come: the merge has ended' };
   }
   if (typeof operationId === 'string' && BINARY.has(operationId)) {
-    const content = { 'application/octet-stream': { schema: { type: 'string', format: 'binary' } } };
+    const content = { '*/*': { schema: { type: 'string', format: 'binary' } } };
     answers['200'] = { description: 'The bytes', content };
     answers['206'] = { description: 'The range that was asked for', content };
     answers['304'] = { description: 'Not modified' };
@@ -84,9 +88,18 @@ const BINARY = new Set(['getCheckpointFile', 'getGraphFile', 'getDatasetFile', '
 function hoist(value: unknown, schemas: Json): unknown {
   if (Array.isArray(value)) return value.map((item) => hoist(item, schemas));
   if (typeof value !== 'object' || value === null) return value;
-  const copy = Object.fromEntries(Object.entries(value).map(([key, item]) => [key, hoist(item, schemas)]));
+  const copy = toNewerTuple(
+    Object.fromEntries(Object.entries(value).map(([key, item]) => [key, hoist(item, schemas)])),
+  );
   const { title } = copy;
   if (typeof title !== 'string' || copy['type'] !== 'object') return copy;
   schemas[title] ??= copy;
   return { $ref: `#/components/schemas/${title}` };
+}
+
+/** A tuple as JSON Schema 2020-12 writes it, which OpenAPI 3.1 speaks; TypeBox writes those of draft 7. */
+function toNewerTuple(schema: Json): Json {
+  if (schema['type'] !== 'array' || !Array.isArray(schema['items'])) return schema;
+  const { items, additionalItems, ...rest } = schema;
+  return { ...rest, prefixItems: items, items: additionalItems ?? true };
 }

@@ -60,6 +60,7 @@ export const EXAMPLES: Record<string, unknown> = {
   UpdateWebhookEndpoint: { enabled: true },
   RotateSecret: { overlap_seconds: 3600 },
   RedeliverFailed: { since: '2026-11-20T12:00:00.000Z', type: 'merge.succeeded' },
+  CreateSession: { key: 'amk_0000000000000000000000000000000000000000' },
   CreateApiKey: { name: 'pipeline', scopes: ['read', 'write'] },
   Event: {
     object: 'event',

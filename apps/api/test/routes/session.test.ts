@@ -119,6 +119,25 @@ describe('sessions of browsers', () => {
   });
 });
 
+describe('guessing keys', () => {
+  const world = useWorld();
+
+  it('is slowed down: so many sign-ins a minute from an address', async () => {
+    const statuses: number[] = [];
+    for (let i = 0; i < 32; i++) {
+      const { status } = await world.call('POST', '/v1/session', { token: null, body: { key: `amk_guess${i}` } });
+      statuses.push(status);
+    }
+    expect(statuses.slice(0, 30)).toEqual(Array(30).fill(401));
+    const late = await world.call<Problem>('POST', '/v1/session', { token: null, body: { key: world.token } });
+    expect([late.status, late.body.code]).toEqual([429, 'rate_limited']);
+    expect(Number(late.headers['retry-after'])).toBeGreaterThan(0);
+    // Signing out, and whoever has a key already, are not held up.
+    expect((await world.call('DELETE', '/v1/session', { token: null })).status).toBe(204);
+    expect((await world.call('GET', '/v1/session')).status).toBe(200);
+  });
+});
+
 describe('sessions behind HTTPS', () => {
   const world = useWorld({ env: { AMALGAM_PUBLIC_URL: 'https://merge.example.com' } });
 
