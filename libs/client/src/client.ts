@@ -18,6 +18,7 @@ import type {
   Recipe,
   Report,
   Session,
+  TensorHistogram,
   TensorInfo,
 } from '@amalgam/contracts';
 import { type DownloadOptions, downloadBytes, downloadFile } from './download.js';
@@ -104,6 +105,9 @@ export function createClient(options: ClientOptions) {
     /** One page, of up to 10 000 tensors. */
     tensorPage: (id: string, query: { q?: string } & PageQuery = {}, more?: Abortable) =>
       get<List<TensorInfo>>(`/v1/checkpoints/${id}/tensors`, { ...more, query: query as Query }),
+    /** How a tensor's values are spread; in 64 bins unless told. */
+    histogram: (id: string, tensor: string, query: { bins?: number } = {}, more?: Abortable) =>
+      get<TensorHistogram>(`/v1/checkpoints/${id}/tensors/${encodeURIComponent(tensor)}/histogram`, { ...more, query }),
   };
 
   const merges = {

@@ -97,6 +97,32 @@ export const TensorInfo = Type.Object({
 });
 export type TensorInfo = Static<typeof TensorInfo>;
 
+/** How a tensor's values are spread. */
+export const TensorHistogram = Type.Object(
+  {
+    object: Type.Literal('tensor_histogram'),
+    tensor: Type.String(),
+    dtype: Type.Enum(DTYPES),
+    shape: Shape,
+    elements: Count,
+    counted: Type.Integer({
+      minimum: 0,
+      description: 'How many were read: all, or of a tensor above 64 MiB as many, in blocks spread evenly over it',
+    }),
+    not_finite: Type.Integer({ minimum: 0, description: 'NaN and infinities; what follows is without them' }),
+    zeros: Count,
+    min: Nullable(Type.Number({ description: 'Null when there is no finite value' })),
+    max: Nullable(Type.Number()),
+    mean: Nullable(Type.Number()),
+    std: Nullable(Type.Number({ description: 'Of all counted values, not an estimate for others' })),
+    counts: Type.Array(Count, {
+      description: 'Values in bins of equal width from min to max; a value at an inner edge is in the higher bin',
+    }),
+  },
+  { title: 'TensorHistogram' },
+);
+export type TensorHistogram = Static<typeof TensorHistogram>;
+
 export const Checkpoint = Type.Object(
   asset('checkpoint', ['upload', 'uri', 'merge'], {
     merge_id: Nullable(Type.String({ description: 'The merge that made it' })),

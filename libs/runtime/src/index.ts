@@ -14,4 +14,5 @@ export { DescriptionCache } from './description-cache.js';
 export type { OpenBeside, StoredGraph } from './graph-files.js';
 export { type DatasetInput, findInputs, type RecipeInputs, type TaskInput } from './inputs.js';
 export { openParts, type Parts } from './parts.js';
+export { readHistogram } from './read-histogram.js';
 export { readTokens } from './read-tokens.js';

@@ -1,12 +1,14 @@
-import { List, TensorInfo } from '@amalgam/contracts';
+import { List, TensorHistogram, TensorInfo } from '@amalgam/contracts';
 import Type from 'typebox';
 import { projectOf } from '../plugins/auth.js';
+import { TensorHistograms } from '../services/tensor-histograms.js';
 import type { Api } from '../types.js';
 import { answers, assertId, found, IdParams, Paging } from './schemas.js';
 
 /** What only checkpoints have; the rest is in assets.ts. */
 export async function checkpointRoutes(app: Api): Promise<void> {
   const { checkpoints } = app.parts.database;
+  const histograms = new TensorHistograms(app);
 
   app.get(
     '/checkpoints/:id/tensors',
@@ -42,6 +44,38 @@ export async function checkpointRoutes(app: Api): Promise<void> {
       const data = left.slice(0, limit);
       const more = left.length > limit;
       return { data, has_more: more, next_cursor: more ? (data.at(-1)?.name ?? null) : null };
+    },
+  );
+
+  app.get(
+    '/checkpoints/:id/tensors/:name/histogram',
+    {
+      schema: {
+        operationId: 'getTensorHistogram',
+        tags: ['checkpoints'],
+        summary: 'How the values of a tensor are spread',
+        description: 'Of a tensor above 64 MiB, as many bytes are read, in blocks spread evenly over it.',
+        params: Type.Object({ id: Type.String(), name: Type.String() }),
+        querystring: Type.Object(
+          { bins: Type.Optional(Type.Integer({ minimum: 1, maximum: 512, description: 'Default 64' })) },
+          { additionalProperties: false },
+        ),
+        response: answers(
+          { 200: TensorHistogram },
+          'invalid_request',
+          'not_found',
+          'checkpoint_not_ready',
+          'checkpoint_changed',
+          'uri_not_allowed',
+          'unavailable',
+        ),
+      },
+    },
+    async (request) => {
+      const { id, name } = request.params;
+      assertId('checkpoint', id);
+      const row = found(await checkpoints.get(projectOf(request), id), 'checkpoint', id);
+      return histograms.get(row, name, request.query.bins ?? 64);
     },
   );
 }

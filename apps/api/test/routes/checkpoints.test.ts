@@ -6,6 +6,8 @@ import {
   Checkpoint as CheckpointSchema,
   type List,
   type Problem,
+  type TensorHistogram,
+  TensorHistogram as TensorHistogramSchema,
   type TensorInfo,
   validate,
 } from '@amalgam/contracts';
@@ -134,6 +136,26 @@ describe('registered checkpoints', () => {
       expect(body.errors?.length).toBeGreaterThan(0);
     }
     expect((await world.call<Problem>('GET', '/v1/checkpoints?nmae=x')).body.detail).toContain('did you mean "name"?');
+  });
+
+  it('tells how the values of a tensor are spread, its name encoded, and keeps it', async () => {
+    const { id } = await register(world, 'spread');
+    const ask = (name: string, query = '') =>
+      world.call<TensorHistogram & Problem>(
+        'GET',
+        `/v1/checkpoints/${id}/tensors/${encodeURIComponent(name)}/histogram${query}`,
+      );
+    const { status, body } = await ask('b', '?bins=2');
+    expect(status).toBe(200);
+    expect(validate(TensorHistogramSchema, body).ok).toBe(true);
+    expect(body).toMatchObject({ tensor: 'b', elements: 2, counted: 2, mean: 0, counts: [1, 1] });
+    expect((await ask('b', '?bins=2')).body).toEqual(body);
+    expect(await ask('a/b')).toMatchObject({ status: 404, body: { code: 'not_found' } });
+    expect((await ask('a/b')).body.detail).toContain('"a/b"');
+    expect(await ask('b', '?bins=0')).toMatchObject({ status: 400, body: { code: 'invalid_request' } });
+    const pending = await create({ files: [{ path: 'model.safetensors', bytes: 9 }] });
+    const early = await world.call('GET', `/v1/checkpoints/${pending.body.id}/tensors/b/histogram`);
+    expect(early).toMatchObject({ status: 409, body: { code: 'checkpoint_not_ready' } });
   });
 
   it('pages through tensors by name', async () => {

@@ -41,6 +41,7 @@ describe('the OpenAPI document', () => {
         'POST /v1/checkpoints/{id}/complete',
         'POST /v1/checkpoints/{id}/uploads',
         'GET /v1/checkpoints/{id}/tensors',
+        'GET /v1/checkpoints/{id}/tensors/{name}/histogram',
         'GET /v1/checkpoints/{id}/files/{path}',
         ...['graphs', 'datasets'].flatMap((plural) => [
           `GET /v1/${plural}`,
