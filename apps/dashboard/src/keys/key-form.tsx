@@ -49,7 +49,7 @@ export function KeyForm({ onMade }: { onMade(key: ApiKey): void }) {
         value={name}
         onChange={(event) => setName(event.target.value)}
       />
-      <fieldset className="choices">
+      <fieldset className="choices lines">
         <legend>Scopes</legend>
         {SCOPES.map((scope) => (
           <label key={scope}>

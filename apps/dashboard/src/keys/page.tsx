@@ -143,7 +143,7 @@ function Revoke({ id, name, own }: { id: string; name: string; own: boolean }) {
         type="button"
         disabled={busy}
         onClick={() => act(() => client.keys.revoke(id))}
-        aria-label={`Revoke ${name}`}
+        aria-label={`Revoke ${name} for good`}
       >
         Revoke for good
       </button>
