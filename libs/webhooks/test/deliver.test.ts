@@ -51,6 +51,8 @@ describe('deliver', () => {
     });
     expect(outcome.durationMs).toBeGreaterThanOrEqual(0);
     const [{ request, text }] = received as [(typeof received)[number]];
+    expect(request.headers).toMatchObject(outcome.requestHeaders);
+    expect(Object.keys(outcome.requestHeaders)).toContain('webhook-signature');
     expect(request.method).toBe('POST');
     expect(request.url).toBe('/hook?x=1');
     expect(request.headers).toMatchObject({ 'content-type': 'application/json', 'webhook-id': 'dlv_1' });
@@ -165,7 +167,9 @@ describe('deliver', () => {
       expect(outcome).toMatchObject({ ok: false, status: null });
       expect(outcome.error).toContain('webhook_not_allowed');
     }
-    expect((await send(port, { policy: { ...policy, allowHttp: false } })).error).toContain('scheme');
+    const refused = await send(port, { policy: { ...policy, allowHttp: false } });
+    expect(refused.error).toContain('scheme');
+    expect(refused.requestHeaders).toEqual({});
     expect(hits).toBe(0);
   });
 });
