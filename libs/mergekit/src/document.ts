@@ -57,6 +57,9 @@ const TOP = [
   'parameters',
 ];
 
+/** Models of a recipe, and its base. */
+const MOST_NAMED = 65;
+
 const DTYPES = ['bfloat16', 'float16', 'float32'] as const;
 
 /** Undefined where a field that everything hangs on is wrong; the reader has all errors. */
@@ -80,10 +83,17 @@ export function readDocument(reader: Reader, value: unknown): Document | undefin
       'a base with an adapter is not supported: merge the adapter into it first (passthrough)',
     );
   }
-  const document = {
+  const named = {
     base: name(base),
     ...walk.inputs(fields, '', ['models', 'slices', 'modules']),
     modules: walk.modules(fields['modules']),
+  };
+  if (references.size > MOST_NAMED) {
+    reader.fail('', `names ${references.size} models, more than a base and ${MOST_NAMED - 1} others`);
+    return undefined;
+  }
+  const document = {
+    ...named,
     parameters: walk.parameters(fields['parameters'], '/parameters'),
     outDtype: readDtypes(reader, fields),
     tokenizer: readTokenizer(reader, fields, [...references.keys()]),

@@ -72,6 +72,7 @@ export class ParameterTranslator {
   }
 
   private unknown(name: string, pointer: string, known: string[]): void {
+    if (this.reader.isFull) return;
     if (Object.hasOwn(this.translation.global, name)) {
       const detail = `${name} is a parameter of the merge: mergekit does not look for it with a model; it belongs under the "parameters" of the slice or of the document`;
       this.reader.fail(pointer, detail);
@@ -104,9 +105,17 @@ function isBoolean(value: unknown): boolean {
   );
 }
 
-/** Of a setting: the value itself, those of a gradient, those of conditions. */
+/**
+ * Of a setting: the value itself, those of a gradient, those of conditions. What is nested deeper is no setting and stays, however deep:
+ * the method's schema refuses it.
+ */
 export function mapLeaves(setting: unknown, change: (leaf: unknown) => unknown): unknown {
-  if (Array.isArray(setting)) return setting.map((item: unknown) => mapLeaves(item, change));
+  if (!Array.isArray(setting)) return mapLeaf(setting, change);
+  return setting.map((item: unknown) => (Array.isArray(item) ? item : mapLeaf(item, change)));
+}
+
+/** A value, or a condition. */
+function mapLeaf(setting: unknown, change: (leaf: unknown) => unknown): unknown {
   if (typeof setting !== 'object' || setting === null) return change(setting);
   if (!('value' in setting)) return setting;
   const { value } = setting as Condition;

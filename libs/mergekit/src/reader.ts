@@ -1,11 +1,19 @@
 import { escapePointer, type FieldError, suggest } from '@amalgam/contracts';
 
+/** Most errors that an answer lists: a text of a megabyte can have a hundred thousand. */
+const MOST_ERRORS = 100;
+
 /** Walks over a value that may be anything, and collects what is wrong with it, each with its JSON pointer. */
 export class Reader {
   readonly errors: FieldError[] = [];
 
   fail(pointer: string, detail: string): undefined {
-    this.errors.push({ pointer, detail });
+    if (!this.isFull) this.errors.push({ pointer, detail });
+  }
+
+  /** Further errors are not listed: there is no need to find words for them. */
+  get isFull(): boolean {
+    return this.errors.length >= MOST_ERRORS;
   }
 
   /**
@@ -20,7 +28,7 @@ export class Reader {
   ): Record<string, unknown> | undefined {
     const fields = this.mapping(value, pointer);
     for (const key of Object.keys(fields ?? {})) {
-      if (known.includes(key)) continue;
+      if (known.includes(key) || this.isFull) continue;
       this.fail(`${pointer}/${escapePointer(key)}`, hint(key) ?? `unknown key "${key}"${suggest(key, known)}`);
     }
     return fields;

@@ -1,6 +1,6 @@
-import { isAmalgamError } from '@amalgam/contracts';
+import { type FieldError, isAmalgamError } from '@amalgam/contracts';
 import { describe, expect, it } from 'vitest';
-import { isMergekit, parseRecipeText, readRecipe } from '../src/index.js';
+import { isMergekit, parseRecipeText, readMergekit, readRecipe } from '../src/index.js';
 import { problems } from './support.js';
 
 const models = 'models: [{ model: a, parameters: { weight: 1 } }, { model: b, parameters: { weight: 1 } }]';
@@ -177,6 +177,38 @@ describe('refuses, with the place and the rule', () => {
   it('several things at once', () => {
     const text = `${linear}paramters: {}\ndtype: half\nchat_template: 1`;
     expect(problems(text).map(({ pointer }) => pointer)).toEqual(['/paramters', '/dtype', '/chat_template']);
+  });
+
+  const refusal = (document: unknown): FieldError[] => {
+    try {
+      readMergekit(document);
+    } catch (error) {
+      if (isAmalgamError(error)) return error.errors;
+      throw error;
+    }
+    return [];
+  };
+
+  it('values nested however deep, as JSON may have them', () => {
+    const weight: unknown = JSON.parse('['.repeat(100_000) + ']'.repeat(100_000));
+    for (const value of [weight, [weight], { value: weight }, [{ value: weight }]]) {
+      const errors = refusal({ merge_method: 'linear', models: [{ model: 'a', parameters: { weight: value } }] });
+      expect(errors[0]?.pointer).toMatch(/^\/models\/0\/parameters\/weight/);
+    }
+  });
+
+  it('more models than a recipe has, before anything is made of them', () => {
+    const many = Array.from({ length: 50_000 }, (_, i) => ({ model: `m${i}`, parameters: { weight: 1 } }));
+    const detail = 'names 50000 models, more than a base and 64 others';
+    expect(refusal({ merge_method: 'linear', models: many })).toEqual([{ pointer: '', detail }]);
+  });
+
+  it('no more errors than somebody reads', () => {
+    const wrong = Object.fromEntries(Array.from({ length: 50_000 }, (_, i) => [`key${i}`, 1]));
+    const models = [{ model: 'a', parameters: { weight: 1, ...wrong } }];
+    expect(refusal({ merge_method: 'linear', models, ...wrong })).toHaveLength(100);
+    expect(refusal({ merge_method: 'linear', models })).toHaveLength(100);
+    expect(refusal({ merge_method: 'linear', models: Array(100_000).fill(null) })).toHaveLength(100);
   });
 
   it.each(['just text', '[1, 2]', '5'])('a document that is %s', (text) => {
