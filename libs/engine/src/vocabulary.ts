@@ -1,5 +1,5 @@
 import { type ArrangedTensor, describeArchitecture, type VocabularyTensor } from '@amalgam/architecture';
-import { AmalgamError, quote, type Recipe } from '@amalgam/contracts';
+import { AmalgamError, isFloat, quote, type Recipe } from '@amalgam/contracts';
 import { type MergeMethod, resolveRecipe } from '@amalgam/methods';
 import { isTokenizerFile, type RowPicks, type TokenPlan, type TokenRequest } from '@amalgam/tokenizers';
 import { type MergeInputs, viewInputs } from './check-inputs.js';
@@ -128,7 +128,8 @@ export class Vocabulary {
    * An input's tensor (model null: the base's) as the merge takes it at a place of the result: with the rows of the result's vocabulary
    * where it has a row for each token, else as it is.
    *
-   * @throws AmalgamError `tensor_missing`, `shape_mismatch` when a model whose rows are wanted has no fitting tensor
+   * @throws AmalgamError `tensor_missing`, `shape_mismatch` when a model whose rows are wanted has no fitting tensor;
+   * `dtype_unsupported` for rows of integers, of a quantised embedding say
    */
   reindex(place: ArrangedTensor, model: number | null, tensor: ViewedTensor): TakenTensor {
     const input = this.#inputOf(model);
@@ -167,6 +168,10 @@ export class Vocabulary {
       const detail = `${quote(view.reference)} has no tensor ${quote(place.name)}, of which the result's vocabulary needs rows`;
       throw this.#refuse('tensor_missing', detail);
     }
+    if (!isFloat(found.dtype)) {
+      const detail = `tensor ${quote(found.name)} of ${quote(view.reference)} is ${found.dtype}: its rows can be put in order in floating point only`;
+      throw this.#refuse('dtype_unsupported', detail);
+    }
     if (found.shape[0] !== rows || found.elements !== (rows ?? 0) * rowElements) {
       const shapes = `[${found.shape.join(', ')}] in ${quote(view.reference)} but [${tensor.shape.join(', ')}] where its rows are needed`;
       throw this.#refuse('shape_mismatch', `tensor ${quote(found.name)} has shape ${shapes}`);
@@ -174,7 +179,7 @@ export class Vocabulary {
     return found;
   }
 
-  #refuse(code: 'shape_mismatch' | 'tensor_missing', detail: string): AmalgamError {
+  #refuse(code: 'dtype_unsupported' | 'shape_mismatch' | 'tensor_missing', detail: string): AmalgamError {
     return new AmalgamError(code, detail, { errors: [{ pointer: '/tokenizer', detail }] });
   }
 }

@@ -288,6 +288,20 @@ describe('refused are', () => {
     });
   });
 
+  it('embeddings of integers, which no mean can be taken of', async () => {
+    const quantised = async (name: string, letters: string) => {
+      const own = await speaker(name, { letters, code: 0, tied: true });
+      const tensor = own.checkpoint.tensors.get(EMBEDDING)!;
+      own.checkpoint.tensors.set(EMBEDDING, { ...tensor, dtype: 'I32' });
+      return own;
+    };
+    const wish = { method: 'linear', tokenizer: { source: 'union' } };
+    await expect(plan(wish, await quantised('base', 'xy'), [await quantised('a', 'yq')])).rejects.toMatchObject({
+      code: 'dtype_unsupported',
+      detail: expect.stringContaining(`tensor "${EMBEDDING}" of "base" is I32`),
+    });
+  });
+
   it('a model without tokenizer whose rows are not the base’s', async () => {
     const base = await speaker('base', { letters: 'xy', code: 0 });
     const silent = await speaker('silent', { letters: 'xyz', code: 100, tokenizer: false });
