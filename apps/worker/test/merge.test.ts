@@ -57,7 +57,7 @@ describe('a merge of uploaded checkpoints', () => {
     expect(row?.storePrefix).toMatch(new RegExp(`^results/${id}/[0-9a-f]{64}$`));
     expect(row?.files.every(({ etag }) => etag !== null)).toBe(true);
     const inventory = await stack.parts.database.checkpoints.inventory(stack.projectId, row?.id ?? '');
-    expect(inventory).toHaveLength(row?.tensors ?? 0);
+    expect(inventory?.tensors).toHaveLength(row?.tensors ?? 0);
 
     const report = await stack.report(id);
     const lying = await readFile(stack.parts.store.localPath(`${row?.storePrefix}/report.json`) ?? '', 'utf8');
@@ -120,6 +120,20 @@ describe('registered checkpoints', () => {
     expect(merge.error?.detail).toContain('tampered');
     expect(merge.error?.detail).toContain('model.safetensors');
     expect(await stack.keys(`results/${merge.id}/`)).toEqual([]);
+  });
+
+  it('whose config was altered are refused too: plans follow it', async () => {
+    const folder = join(stack.home, 'models', 'reconfigured');
+    await mkdir(folder, { recursive: true });
+    await writeFile(join(folder, 'model.safetensors'), await readFile(`${ZOO}digits.safetensors`));
+    await writeFile(join(folder, 'config.json'), '{"tie_word_embeddings": true}');
+    const base = await stack.register('base', `${ZOO}base.safetensors`);
+    const row = await stack.register('reconfigured', folder);
+    await writeFile(join(folder, 'config.json'), '{"tie_word_embeddings": false}');
+    const recipe: Recipe = { method: 'linear', models: [{ model: base.id }, { model: row.id }] };
+    const merge = await stack.untilFinal(await stack.createMerge(recipe));
+    expect(merge).toMatchObject({ state: 'failed', error: { code: 'checkpoint_changed' }, result: null });
+    expect(merge.error?.detail).toContain('config.json has 30 bytes, not 29');
   });
 });
 

@@ -5,8 +5,11 @@ import { openAsset } from '@amalgam/runtime';
 import type { CachedFile, FolderView } from '@amalgam/storage';
 import type { WorkerContext } from '../context.js';
 
+/** What a plan is made from besides headers: layers and tied heads, an adapter's scale. */
+const CONFIGS = ['config.json', 'adapter_config.json'];
+
 /**
- * Opens every input anew and holds its weight files against what was registered. In the order of `plan.inputs`.
+ * Opens every input anew and holds its weight files and configs against what was registered. In the order of `plan.inputs`.
  *
  * @throws AmalgamError `checkpoint_changed` naming the file; what opening throws (`uri_not_allowed`, say)
  */
@@ -17,7 +20,8 @@ export async function verifyInputs(
 ): Promise<FolderView[]> {
   const folders: FolderView[] = [];
   for (const [i, row] of rows.entries()) {
-    folders.push(await openVerified(context, row, plan.inputs[i]!.checkpoint.weightFiles));
+    const configs = CONFIGS.filter((path) => row.files.some((file) => file.path === path));
+    folders.push(await openVerified(context, row, [...plan.inputs[i]!.checkpoint.weightFiles, ...configs]));
   }
   return folders;
 }
