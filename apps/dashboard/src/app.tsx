@@ -12,6 +12,7 @@ import { hrefOf, type Route, useRoute } from './router.js';
 import { SessionContext } from './session.js';
 
 // Not needed by whoever only watches.
+const ComparePage = lazy(() => import('./pages/compare.js'));
 const NewMergePage = lazy(() => import('./pages/new-merge.js'));
 const WebhooksPage = lazy(() => import('./webhooks/page.js'));
 const KeysPage = lazy(() => import('./keys/page.js'));
@@ -108,6 +109,7 @@ function Page({ route: { path, query } }: { route: Route }) {
   if (path.length > 2) return <Nowhere />;
   if (place === undefined) return <OverviewPage />;
   if (place === 'merges') return id === undefined ? <MergesPage query={query} /> : <MergePage key={id} id={id} />;
+  if (place === 'compare' && id === undefined) return <ComparePage query={query} />;
   if (place === 'new' && id === undefined) return <NewMergePage query={query} />;
   if (place === 'webhooks') return <WebhooksPage id={id} query={query} />;
   if (place === 'keys' && id === undefined) return <KeysPage />;

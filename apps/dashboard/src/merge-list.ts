@@ -24,6 +24,11 @@ export function withFirstPage(
   return { rows: combine(held.rows, [...fresh, ...first.data]).filter(wanted), cursor: held.cursor };
 }
 
+/** After some of them were changed. */
+export function withNews(held: Held, fresh: readonly Merge[], wanted: (merge: Merge) => boolean): Held {
+  return { ...held, rows: combine(held.rows, fresh).filter(wanted) };
+}
+
 /** After "load more". */
 export function withOlderPage(held: Held, page: List<Merge>): Held {
   return { rows: combine(held.rows, page.data), cursor: page.next_cursor };

@@ -3,7 +3,7 @@ import type { Merge } from '@amalgam/contracts';
 import { describeMethod, listMethods } from '@amalgam/methods';
 import { describe, expect, it, test } from 'vitest';
 import { secondsBetween, showBytes, showNumber, showRelative, showSeconds } from '../src/format.js';
-import { curlOf } from '../src/merge/curl.js';
+import { curlOf } from '../src/merge/snippets.js';
 import { hrefOf, parseHash } from '../src/router.js';
 import { readParameters, showValues } from '../src/schema.js';
 

@@ -1,6 +1,7 @@
 import type { TaskReport } from '@amalgam/contracts';
-import { showNumber, showShare } from '../format.js';
+import { showNumber } from '../format.js';
 import { Scroll, Section } from '../parts/section.js';
+import { ShareBar } from './layer-shares.js';
 
 const KINDS = [
   ['merged', 'Merged'],
@@ -77,12 +78,5 @@ export function AccuracyTable({ tasks }: { tasks: readonly TaskReport[] }) {
 
 function Bar({ kind, share }: { kind: string; share: number | null }) {
   if (share === null) return <span className="dim">no labels</span>;
-  return (
-    <div className="bar-cell">
-      <span className="bar-track">
-        <span className={`bar ${kind}`} style={{ width: `${share * 100}%` }} />
-      </span>
-      <span className="bar-value">{showShare(share)}</span>
-    </div>
-  );
+  return <ShareBar kind={kind} share={share} />;
 }

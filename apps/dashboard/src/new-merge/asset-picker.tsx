@@ -1,7 +1,7 @@
 import type { AssetKind } from '@amalgam/contracts';
 import { type KeyboardEvent, useEffect, useState } from 'react';
+import { type Asset, keepNames, searchAssets, useAssetName } from '../asset-names.js';
 import { showBytes } from '../format.js';
-import { type Asset, keepNames, searchAssets, useAssetName } from './assets.js';
 import type { FieldProps } from './field.js';
 
 /** Between the last key and the question. */

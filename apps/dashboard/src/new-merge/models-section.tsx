@@ -1,7 +1,7 @@
 import type { Method } from '@amalgam/contracts';
+import { useAssetName } from '../asset-names.js';
 import { Section } from '../parts/section.js';
 import { AssetPicker } from './asset-picker.js';
-import { useAssetName } from './assets.js';
 import { type Draft, getAt, isRecord, listAt, type Path, placesOf, pointerOf, textAt } from './draft.js';
 import { Field } from './field.js';
 import { readFields } from './fields.js';

@@ -1,7 +1,7 @@
 import type { AssetKind, Method } from '@amalgam/contracts';
+import { useAssetName } from '../asset-names.js';
 import { Section } from '../parts/section.js';
 import { AssetPicker } from './asset-picker.js';
-import { useAssetName } from './assets.js';
 import { type Draft, listAt, type Path, placesOf, pointerOf, textAt } from './draft.js';
 import { Field } from './field.js';
 import { Typed } from './typed.js';

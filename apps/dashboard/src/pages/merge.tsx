@@ -7,9 +7,12 @@ import { Attempts } from '../merge/attempts.js';
 import { CoefficientMap } from '../merge/coefficients.js';
 import { EventLog } from '../merge/event-log.js';
 import { Files } from '../merge/files.js';
+import { LayerSharesTable } from '../merge/layer-shares.js';
+import { Lineage } from '../merge/lineage.js';
 import { Progress } from '../merge/progress.js';
 import { Reproduce } from '../merge/reproduce.js';
 import { currentRun, lastProgress, rateOf, stagesOf, tuningOf, tuningOfReport } from '../merge/run.js';
+import { SiblingAccuracy } from '../merge/sibling-accuracy.js';
 import { TensorShares } from '../merge/tensor-shares.js';
 import { Timeline } from '../merge/timeline.js';
 import { TuningCharts } from '../merge/tuning-charts.js';
@@ -54,10 +57,13 @@ export function MergePage({ id }: { id: string }) {
       </Section>
       {tuning.steps.length === 0 ? null : <TuningCharts series={tuning} tasks={tasks} />}
       {report?.tasks === undefined ? null : <AccuracyTable tasks={report.tasks} />}
+      {report?.tasks === undefined ? null : <SiblingAccuracy merge={merge} tasks={report.tasks} />}
       {report?.coefficients === undefined ? null : (
         <CoefficientMap coefficients={report.coefficients} tensors={report.tensors} />
       )}
+      {report === null ? null : <LayerSharesTable report={report} />}
       {report === null ? null : <TensorShares report={report} />}
+      <Lineage merge={merge} />
       {merge.result === null ? null : <Files mergeId={merge.id} files={merge.result.files} />}
       <Attempts attempts={merge.attempts} />
       <EventLog events={events} />

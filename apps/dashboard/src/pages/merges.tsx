@@ -1,125 +1,113 @@
-import { isFinal, MERGE_STATES, type Merge, type MergeState } from '@amalgam/contracts';
-import { useId, useState } from 'react';
+import { isFinal, type Merge } from '@amalgam/contracts';
+import { useCallback, useMemo, useRef, useState } from 'react';
 import { client, isSignedOut, type Trouble, toTrouble } from '../api.js';
-import { secondsBetween, showSeconds } from '../format.js';
-import { type Held, withFirstPage, withOlderPage } from '../merge-list.js';
-import { MergeProgress } from '../parts/merge-progress.js';
+import { type Held, withFirstPage, withNews, withOlderPage } from '../merge-list.js';
+import { BulkBar } from '../merges/bulk-bar.js';
+import { type Filter, isNarrow, isState, readFilter, toQuery } from '../merges/filter.js';
+import { Filters } from '../merges/filters.js';
+import { MergeRows } from '../merges/merge-rows.js';
 import { Empty, Loading, TroubleNote } from '../parts/notes.js';
-import { Time, useNow } from '../parts/time.js';
 import { hrefOf } from '../router.js';
 import { useSession } from '../session.js';
 import { useLive } from '../use-live.js';
 
-const PAGE = 50;
+const PAGE = 100;
 const EVERY_MS = 2500;
 /** Rows below the first page that are asked for one by one, since they may still change. */
 const MOST_SINGLE = 20;
 
 /** All merges, the newest first, with filters in the page's address. */
 export function MergesPage({ query }: { query: URLSearchParams }) {
-  const state = query.get('state') ?? '';
-  const method = query.get('method') ?? '';
+  const filter = readFilter(query);
   return (
     <>
-      <h1>Merges</h1>
-      <Filters state={state} method={method} />
-      <MergeTable key={`${state} ${method}`} state={state} method={method} />
+      <div className="title">
+        <h1>Merges</h1>
+        <span className="actions">
+          <a className="button" href={hrefOf(['new'])}>
+            New merge
+          </a>
+        </span>
+      </div>
+      <Filters filter={filter} />
+      <MergeTable key={JSON.stringify(filter)} filter={filter} />
     </>
   );
 }
 
-function Filters({ state, method }: { state: string; method: string }) {
-  const stateId = useId();
-  const methodId = useId();
-  const { data: methods } = useLive('methods', (signal) => client.methods.list({ signal }), 0);
-  const names = methods?.map(({ name }) => name) ?? [];
-  const go = (change: Record<string, string>) => {
-    location.hash = hrefOf(['merges'], { state, method, ...change });
-  };
-  return (
-    <search className="filters">
-      <label htmlFor={stateId}>State</label>
-      <select id={stateId} value={state} onChange={(event) => go({ state: event.target.value })}>
-        <option value="">all</option>
-        {MERGE_STATES.map((name) => (
-          <option key={name}>{name}</option>
-        ))}
-      </select>
-      <label htmlFor={methodId}>Method</label>
-      <select id={methodId} value={method} onChange={(event) => go({ method: event.target.value })}>
-        <option value="">all</option>
-        {(names.includes(method) || method === '' ? names : [...names, method]).map((name) => (
-          <option key={name}>{name}</option>
-        ))}
-      </select>
-      {state === '' && method === '' ? null : (
-        <button type="button" onClick={() => go({ state: '', method: '' })}>
-          Clear
-        </button>
-      )}
-    </search>
-  );
-}
-
-function MergeTable({ state, method }: { state: string; method: string }) {
+function MergeTable({ filter }: { filter: Filter }) {
   const { onSignedOut } = useSession();
-  const filter = { ...(isState(state) ? { state } : {}), ...(method === '' ? {} : { method }), limit: PAGE };
+  const narrowed = { ...toQuery(filter), limit: PAGE };
+  const wanted = ({ state }: Merge) => !isState(filter.state) || state === filter.state;
   const [held, setHeld] = useState<Held | null>(null);
+  const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
   const [moreTrouble, setMoreTrouble] = useState<Trouble | null>(null);
+  const loading = useRef(false);
 
   const load = async (signal: AbortSignal): Promise<void> => {
-    const first = await client.merges.page(filter, { signal });
+    const first = await client.merges.page(narrowed, { signal });
     const ids = new Set(first.data.map(({ id }) => id));
     const open = held?.rows.filter((merge) => !isFinal(merge.state) && !ids.has(merge.id)).slice(0, MOST_SINGLE) ?? [];
     const fresh = await Promise.all(open.map(({ id }) => client.merges.get(id, { signal })));
-    setHeld((now) => withFirstPage(now, first, fresh, (merge) => !isState(state) || merge.state === state));
+    setHeld((now) => withFirstPage(now, first, fresh, wanted));
   };
   const { trouble } = useLive('merges', load, EVERY_MS);
-  if (held === null) return trouble === null ? <Loading /> : <TroubleNote trouble={trouble} />;
 
-  const { rows, cursor } = held;
   const loadMore = async (after: string) => {
+    if (loading.current) return;
+    loading.current = true;
     setMoreTrouble(null);
     try {
-      const page = await client.merges.page({ ...filter, after });
+      const page = await client.merges.page({ ...narrowed, after });
       setHeld((now) => (now === null ? now : withOlderPage(now, page)));
     } catch (error) {
       if (isSignedOut(error)) onSignedOut();
       else setMoreTrouble(toTrouble(error));
     }
+    loading.current = false;
   };
+  const cursor = held?.cursor ?? null;
+  const more = useRef(() => {});
+  more.current = () => {
+    // After a failure it is the reader who tries again.
+    if (cursor !== null && moreTrouble === null) void loadMore(cursor);
+  };
+  const onEnd = useCallback(() => more.current(), []);
+  const onChoose = useCallback((ids: readonly string[], wants: boolean) => {
+    setChosen((now) => {
+      const next = new Set(now);
+      for (const id of ids) {
+        if (wants) next.add(id);
+        else next.delete(id);
+      }
+      return next;
+    });
+  }, []);
+  const selected = useMemo(() => held?.rows.filter(({ id }) => chosen.has(id)) ?? [], [held, chosen]);
 
+  if (held === null) return trouble === null ? <Loading /> : <TroubleNote trouble={trouble} />;
   return (
     <>
       {trouble === null ? null : <TroubleNote trouble={trouble} />}
-      {rows.length === 0 ? (
+      {selected.length === 0 ? null : (
+        <BulkBar
+          chosen={selected}
+          onChanged={(merges) => setHeld((now) => (now === null ? now : withNews(now, merges, wanted)))}
+          onClear={() => setChosen(new Set())}
+        />
+      )}
+      {held.rows.length === 0 ? (
         <Empty>
-          {state === '' && method === '' ? 'No merge yet: POST /v1/merges makes one.' : 'No merge is like that.'}
+          {isNarrow(filter) ? (
+            'No merge is like that.'
+          ) : (
+            <>
+              No merge yet. <a href={hrefOf(['new'])}>Make one</a>, and it shows here while it runs.
+            </>
+          )}
         </Empty>
       ) : (
-        <table className="card merges">
-          <thead>
-            <tr>
-              <th scope="col">Merge</th>
-              <th scope="col">State</th>
-              <th scope="col" className="wide">
-                Method
-              </th>
-              <th scope="col" className="wide">
-                Tasks
-              </th>
-              <th scope="col">Created</th>
-              <th scope="col" className="wide">
-                Took
-              </th>
-            </tr>
-          </thead>
-          <tbody>
-            {rows.map((merge) => (
-              <Row key={merge.id} merge={merge} />
-            ))}
-          </tbody>
-        </table>
+        <MergeRows rows={held.rows} chosen={chosen} onChoose={onChoose} onEnd={onEnd} />
       )}
       {moreTrouble === null ? null : <TroubleNote trouble={moreTrouble} />}
       {cursor === null ? null : (
@@ -131,42 +119,4 @@ function MergeTable({ state, method }: { state: string; method: string }) {
       )}
     </>
   );
-}
-
-function Row({ merge }: { merge: Merge }) {
-  const tasks = merge.recipe.tasks?.map(({ name }) => name) ?? [];
-  return (
-    <tr>
-      <th scope="row">
-        <a href={hrefOf(['merges', merge.id])}>{merge.name ?? merge.id}</a>
-        {merge.name === null ? null : <div className="dim id wide">{merge.id}</div>}
-        <div className="dim narrow">{merge.method}</div>
-      </th>
-      <td>
-        <MergeProgress merge={merge} />
-      </td>
-      <td className="wide">{merge.method}</td>
-      <td className="wide" title={tasks.join(', ')}>
-        {tasks.length === 0 ? <span className="dim">none</span> : tasks.length}
-      </td>
-      <td>
-        <Time at={merge.created_at} />
-      </td>
-      <td className="wide">
-        <Took merge={merge} />
-      </td>
-    </tr>
-  );
-}
-
-function Took({ merge: { started_at, finished_at, state } }: { merge: Merge }) {
-  const now = useNow();
-  const seconds = secondsBetween(started_at, finished_at, now);
-  // A merge that went back to the queue keeps the time of its first start.
-  if (seconds === null || state === 'queued') return <span className="dim">–</span>;
-  return showSeconds(finished_at === null ? Math.round(seconds) : seconds);
-}
-
-function isState(text: string): text is MergeState {
-  return (MERGE_STATES as readonly string[]).includes(text);
 }

@@ -19,7 +19,15 @@ export function MethodPage({ name }: { name: string }) {
       </p>
       <h1>{data.name}</h1>
       <p>{data.summary}.</p>
-      <Section title="Formula" aside={<a href={hrefOf(['merges'], { method: name })}>its merges</a>}>
+      <Section
+        title="Formula"
+        aside={
+          <span className="buttons">
+            <a href={hrefOf(['merges'], { method: name })}>its merges</a>
+            <a href={hrefOf(['new'], { method: name })}>merge with it</a>
+          </span>
+        }
+      >
         <p className="formula">{data.formula}</p>
         <p className="dim">{data.source}</p>
       </Section>

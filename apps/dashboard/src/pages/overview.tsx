@@ -112,8 +112,8 @@ function Recent({ recent: { data, has_more } }: { recent: List<Merge> }) {
     <Section title={has_more ? `The latest ${RECENT} merges` : 'Merges'} aside={<a href={hrefOf(['merges'])}>all</a>}>
       {data.length === 0 ? (
         <Empty>
-          No merge yet. <a href="/docs/">POST /v1/merges</a> makes one; <a href={hrefOf(['methods'])}>methods</a> says
-          how models can be merged.
+          No merge yet. <a href={hrefOf(['new'])}>Make one</a>; <a href={hrefOf(['methods'])}>methods</a> says how
+          models can be merged.
         </Empty>
       ) : (
         <>

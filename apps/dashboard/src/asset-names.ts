@@ -1,7 +1,7 @@
 import type { AssetKind, AssetResources } from '@amalgam/contracts';
 import { ID_PATTERNS } from '@amalgam/contracts';
 import { useEffect, useState } from 'react';
-import { client, isAbort } from '../api.js';
+import { client, isAbort } from './api.js';
 
 export type Asset = AssetResources[AssetKind];
 
