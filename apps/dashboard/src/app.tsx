@@ -1,6 +1,7 @@
 import type { Session } from '@amalgam/contracts';
 import { lazy, Suspense, useCallback, useEffect, useMemo, useState } from 'react';
 import { client, isSignedOut, type Trouble, toTrouble } from './api.js';
+import { kindOf } from './assets/kinds.js';
 import { MergePage } from './pages/merge.js';
 import { MergesPage } from './pages/merges.js';
 import { MethodPage } from './pages/method.js';
@@ -12,6 +13,7 @@ import { hrefOf, type Route, useRoute } from './router.js';
 import { SessionContext } from './session.js';
 
 // Not needed by whoever only watches.
+const Assets = lazy(() => import('./assets/index.js'));
 const ComparePage = lazy(() => import('./pages/compare.js'));
 const NewMergePage = lazy(() => import('./pages/new-merge.js'));
 const WebhooksPage = lazy(() => import('./webhooks/page.js'));
@@ -21,6 +23,9 @@ const PLACES = [
   ['Overview', ''],
   ['Merges', 'merges'],
   ['New merge', 'new'],
+  ['Checkpoints', 'checkpoints'],
+  ['Graphs', 'graphs'],
+  ['Datasets', 'datasets'],
   ['Methods', 'methods'],
   ['Webhooks', 'webhooks'],
   ['Keys', 'keys'],
@@ -107,6 +112,8 @@ function Page({ route: { path, query } }: { route: Route }) {
     document.title = [...path.map((part) => part[0]?.toUpperCase() + part.slice(1)), 'Amalgam'].join(' · ');
   }, [path]);
   if (path.length > 2) return <Nowhere />;
+  const kind = kindOf(place ?? '');
+  if (kind !== undefined) return <Assets kind={kind} id={id} query={query} />;
   if (place === undefined) return <OverviewPage />;
   if (place === 'merges') return id === undefined ? <MergesPage query={query} /> : <MergePage key={id} id={id} />;
   if (place === 'compare' && id === undefined) return <ComparePage query={query} />;
