@@ -228,6 +228,49 @@ describe('a merge of models of different vocabularies', () => {
     expect(json('tokenizer.json').model.vocab).toEqual({ x: 0, y: 1, q: 2 });
   });
 
+  it('goes with slices, adapters and heads that only some models have', async () => {
+    const base = await speaker('base', { letters: 'xy', code: 0, tied: true });
+    const model = await speaker('a', { letters: 'yq', code: 100 });
+    model.checkpoint.tensors.delete(BIAS);
+    const folder = join(tempDir(), 'adapter');
+    mkdirSync(folder);
+    // Adds 10 to row x of the embedding, 20 to row y; 5 and 7 to the rows of the first layer.
+    await writeModel(folder, 'adapter_model', {
+      'base_model.model.model.embed_tokens.lora_embedding_A': { dtype: 'F32', shape: [1, 2], values: [10, 20] },
+      'base_model.model.model.embed_tokens.lora_embedding_B': { dtype: 'F32', shape: [HIDDEN, 1], values: [1, 1, 1] },
+      'base_model.model.model.layers.0.mlp.lora_A.weight': { dtype: 'F32', shape: [1, HIDDEN], values: [1, 1, 1] },
+      'base_model.model.model.layers.0.mlp.lora_B.weight': { dtype: 'F32', shape: [2, 1], values: [5, 7] },
+    });
+    const config = { peft_type: 'LORA', r: 1, lora_alpha: 1, target_modules: ['embed_tokens', 'mlp'] };
+    writeFileSync(join(folder, 'adapter_config.json'), JSON.stringify(config));
+    const checkpoint = await describeCheckpoint(localFolder(folder));
+    const adapter: Loaded = { reference: 'adapter', identity: folder, name: 'adapter', checkpoint, path: folder };
+
+    const wish: Wish = {
+      method: 'passthrough',
+      tokenizer: { source: 'union' },
+      slices: [
+        { sources: [{ model: 'adapter', layer_range: [0, 1] }] },
+        { sources: [{ model: 'a', layer_range: [1, 2] }] },
+        { sources: [{ model: 'adapter', layer_range: [0, 1] }] },
+        { sources: [{ model: 'a', layer_range: [0, 1] }] },
+      ],
+    };
+    const { rows, json, tensors } = await merge(wish, base, [model, adapter]);
+    // The adapted rows; q is only in the other model.
+    expect(rows(EMBEDDING)).toEqual([10, 21, 101]);
+    // The last slice's head; x is only in the base, whose embedding serves for a head.
+    expect(rows(HEAD)).toEqual([0, 1100, 1101]);
+    expect([0, 1, 2, 3].map((layer) => rows(`model.layers.${layer}.mlp.weight`))).toEqual([
+      [5, 8],
+      [100, 101],
+      [5, 8],
+      [100, 101],
+    ]);
+    expect(tensors.size).toBe(6);
+    expect(json('config.json')).toMatchObject({ vocab_size: 3, num_hidden_layers: 4, tie_word_embeddings: false });
+  });
+
   it.each(['F32', 'BF16'] as const)(
     'writes the same bytes for any chunk size and number of threads (%s)',
     async (dtype) => {
