@@ -100,6 +100,26 @@ describe('the client', () => {
     await expect(uploadFiles(join(folder, 'nothing'))).rejects.toMatchObject({ code: 'not_found' });
   });
 
+  it('goes on with an upload that was broken off, and sends what has not arrived', async () => {
+    const files = [
+      { path: 'model.safetensors', bytes: weights(3) },
+      { path: 'config.json', bytes: Buffer.from('{}') },
+    ];
+    const begun = await client.checkpoints.create({
+      files: files.map(({ path, bytes }) => ({ path, bytes: bytes.length })),
+    });
+    const [first] = begun.uploads!;
+    expect((await fetch(first!.url, { method: 'PUT', body: new Uint8Array(files[0]!.bytes) })).status).toBe(200);
+    const arrived: number[] = [];
+    const done = await client.checkpoints.upload({
+      files,
+      resume: begun.id,
+      onProgress: (bytes) => arrived.push(bytes),
+    });
+    expect(done).toMatchObject({ id: begun.id, state: 'ready' });
+    expect(arrived).toEqual([weights(3).length, weights(3).length + 2]);
+  });
+
   it('turns problems into errors, and leaves no half download', async () => {
     await expect(client.merges.get('mrg_x')).rejects.toMatchObject({
       code: 'not_found',

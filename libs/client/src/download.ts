@@ -20,7 +20,7 @@ export async function downloadBytes(transport: Transport, path: string, options:
 
 /**
  * Copies a file to this machine: to a temporary name beside `toFile`, which gets its name when the last byte has arrived and
- * the digest, where the service tells it, is right.
+ * the digest, where the service tells it, is right. After a break it goes on where it was, as long as the file is the same.
  */
 export async function downloadFile(
   transport: Transport,
@@ -28,53 +28,83 @@ export async function downloadFile(
   toFile: string,
   options: DownloadOptions,
 ): Promise<void> {
-  const { mkdir, rename, rm } = await import('node:fs/promises');
+  const { mkdir, rename, rm, stat } = await import('node:fs/promises');
   const { dirname } = await import('node:path');
   await mkdir(dirname(toFile), { recursive: true });
-  const temp = `${toFile}.part-${crypto.randomUUID()}`;
+  const part: Part = { file: `${toFile}.part-${crypto.randomUUID()}`, bytes: 0, etag: null };
   try {
-    for (let tries = 1; ; tries++) {
-      const response = await transport.send('GET', path, { headers: { accept: '*/*' }, signal: options.signal });
+    for (let tries = 1; ; ) {
+      const before = part.bytes;
       try {
-        await receive(response, temp, options);
+        const headers = { accept: '*/*', ...rangeOf(part) };
+        await receive(await transport.send('GET', path, { headers, signal: options.signal }), part, options);
         break;
       } catch (error) {
         options.signal?.throwIfAborted();
-        if (tries >= TRIES || (error as { code?: unknown }).code === 'ENOSPC') throw error;
+        if (isHopeless(error)) throw error;
+        // What was on its way to the disk when the connection broke is not there.
+        if (part.bytes > 0) part.bytes = (await stat(part.file)).size;
+        // Only breaks without a byte between them count.
+        tries = part.bytes > before ? 1 : tries + 1;
+        if (tries > TRIES) throw error;
         await pause(backoff(tries), options.signal);
       }
     }
-    await rename(temp, toFile);
+    await rename(part.file, toFile);
   } finally {
-    await rm(temp, { force: true });
+    await rm(part.file, { force: true });
   }
 }
 
-async function receive(response: Response, temp: string, { signal, onProgress }: DownloadOptions): Promise<void> {
-  const [{ createWriteStream }, { pipeline }, { createHash }] = await Promise.all([
-    import('node:fs'),
-    import('node:stream/promises'),
-    import('node:crypto'),
-  ]);
-  const hash = createHash('sha256');
-  let bytes = 0;
+/** What has arrived of a file. */
+interface Part {
+  file: string;
+  bytes: number;
+  /** Of the file that the bytes are of. */
+  etag: string | null;
+}
+
+function rangeOf({ bytes, etag }: Part): Record<string, string> {
+  return bytes === 0 || etag === null ? {} : { range: `bytes=${bytes}-`, 'if-range': etag };
+}
+
+/** What asking again does not mend: there is no room, or the service has said why not. */
+function isHopeless(error: unknown): boolean {
+  if ((error as { code?: unknown }).code === 'ENOSPC') return true;
+  return error instanceof AmalgamError && error.code !== 'unavailable' && error.code !== 'digest_mismatch';
+}
+
+async function receive(response: Response, part: Part, { signal, onProgress }: DownloadOptions): Promise<void> {
+  const [{ createWriteStream }, { pipeline }] = await Promise.all([import('node:fs'), import('node:stream/promises')]);
+  const goesOn = response.status === 206;
+  if (!goesOn) part.bytes = 0;
+  part.etag = response.headers.get('etag');
+  const expected = response.headers.get('content-length');
+  const total = expected === null ? null : Number(expected) + part.bytes;
   async function* counted() {
     if (response.body === null) return;
     for await (const chunk of response.body as unknown as AsyncIterable<Uint8Array>) {
-      bytes += chunk.byteLength;
-      hash.update(chunk);
-      onProgress?.(bytes);
       yield chunk;
+      part.bytes += chunk.byteLength;
+      onProgress?.(part.bytes);
     }
   }
-  await pipeline(counted, createWriteStream(temp), signal === undefined ? {} : { signal });
-
-  const expected = response.headers.get('content-length');
-  if (expected !== null && Number(expected) !== bytes) {
-    throw new AmalgamError('unavailable', `the download ended after ${bytes} of ${expected} bytes`);
+  const stream = createWriteStream(part.file, { flags: goesOn ? 'r+' : 'w', start: part.bytes });
+  await pipeline(counted, stream, signal === undefined ? {} : { signal });
+  if (total !== null && total !== part.bytes) {
+    throw new AmalgamError('unavailable', `the download ended after ${part.bytes} of ${total} bytes`);
   }
-  const [, digest] = /^"([0-9a-f]{64})"$/.exec(response.headers.get('etag') ?? '') ?? [];
-  if (digest !== undefined && hash.digest('hex') !== digest) {
+  const [, digest] = /^"([0-9a-f]{64})"$/.exec(part.etag ?? '') ?? [];
+  if (digest !== undefined && (await sha256Of(part.file)) !== digest) {
+    part.bytes = 0;
     throw new AmalgamError('digest_mismatch', 'the bytes that arrived are not those that were sent');
   }
+}
+
+/** Of the file and not of the stream: after a break, its first bytes came in another answer. */
+async function sha256Of(file: string): Promise<string> {
+  const [{ createReadStream }, { createHash }] = await Promise.all([import('node:fs'), import('node:crypto')]);
+  const hash = createHash('sha256');
+  for await (const chunk of createReadStream(file, { highWaterMark: 1 << 20 })) hash.update(chunk as Uint8Array);
+  return hash.digest('hex');
 }

@@ -8,6 +8,8 @@ export interface UploadOptions {
   name?: string;
   files: UploadFile[];
   metadata?: Record<string, string>;
+  /** Id of a pending upload of the same files that was broken off: only what has not arrived is sent. */
+  resume?: string;
   /** Files in flight; default 4. */
   concurrency?: number;
   signal?: AbortSignal;
@@ -20,31 +22,33 @@ interface Asset {
   uploads?: UploadTarget[];
 }
 
-/** Begins an upload at `url`, `/v1/checkpoints` say, sends every file to its link, and completes it. */
+/** Begins an upload at `url`, `/v1/checkpoints` say, or goes on with one, sends every file to its link, and completes it. */
 export async function uploadAsset<T extends Asset>(
   transport: Transport,
   url: string,
   options: UploadOptions,
 ): Promise<T> {
-  const { files, name, metadata, signal, concurrency = 4, onProgress } = options;
+  const { files, name, metadata, resume, signal, concurrency = 4, onProgress } = options;
   const sized = await Promise.all(files.map(async (file) => ({ file, bytes: await sizeOf(file) })));
   const total = sized.reduce((sum, { bytes }) => sum + bytes, 0);
-  const begun = await transport.json<T>('POST', url, {
-    body: {
-      name,
-      metadata,
-      files: sized.map(({ file: { path, sha256 }, bytes }) => ({ path, bytes, sha256 })),
-    },
-    signal,
-  });
+  const body = { name, metadata, files: sized.map(({ file: { path, sha256 }, bytes }) => ({ path, bytes, sha256 })) };
+  const begun = await (resume === undefined
+    ? transport.json<T>('POST', url, { body, signal })
+    : transport.json<T>('POST', `${url}/${resume}/uploads`, { signal }));
   const links = new Map(begun.uploads?.map((target) => [target.path, target.url]));
+  for (const path of links.keys()) {
+    if (!files.some((file) => file.path === path)) {
+      throw new AmalgamError('upload_incomplete', `${begun.id} waits for ${path}, which is not among the files`);
+    }
+  }
 
-  let done = 0;
+  let done = sized.reduce((sum, { file, bytes }) => (links.has(file.path) ? sum : sum + bytes), 0);
+  if (done > 0) onProgress?.(done, total);
   const work = sized.values();
   const worker = async () => {
     for (const { file, bytes } of work) {
       const link = links.get(file.path);
-      if (link === undefined) throw new AmalgamError('internal', `the service gave no link for ${file.path}`);
+      if (link === undefined) continue;
       await transport.put(link, bytes, () => bodyOf(file), signal);
       done += bytes;
       onProgress?.(done, total);

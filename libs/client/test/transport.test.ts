@@ -1,5 +1,9 @@
+import { createHash } from 'node:crypto';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { createClient } from '../src/index.js';
 
@@ -111,5 +115,43 @@ describe('requests', () => {
     for await (const { seq } of client.merges.events('mrg_1')) seqs.push(seq);
     expect(seqs).toEqual([1, 2, 3]);
     expect(seen.map(({ headers }) => headers['last-event-id'])).toEqual(['0', '2', '3']);
+  });
+
+  it('goes on with a download where it broke, and checks the digest of the whole', async () => {
+    const bytes = Buffer.from('0123456789'.repeat(20_000));
+    const etag = `"${createHash('sha256').update(bytes).digest('hex')}"`;
+    const broken: Handler = (_request, response) => {
+      response.writeHead(200, { etag, 'content-length': bytes.length });
+      response.write(bytes.subarray(0, 70_000), () => setTimeout(() => response.destroy(), 100));
+    };
+    const rest: Handler = (request, response) => {
+      const from = Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? '')?.[1]);
+      const length = bytes.length - from;
+      response.writeHead(206, { etag, 'content-length': length, 'content-range': `bytes ${from}-/${bytes.length}` });
+      response.end(bytes.subarray(from));
+    };
+    const { client, seen } = await serve(broken, rest);
+    const folder = await mkdtemp(join(tmpdir(), 'amalgam-client-'));
+    const progress: number[] = [];
+    await client.merges.download('mrg_1', 'x', join(folder, 'x'), { onProgress: (done) => progress.push(done) });
+    expect((await readFile(join(folder, 'x'))).equals(bytes)).toBe(true);
+    expect(seen[1]!.headers).toMatchObject({ range: expect.stringMatching(/^bytes=[1-9]/), 'if-range': etag });
+    expect(progress.at(-1)).toBe(bytes.length);
+    await rm(folder, { recursive: true });
+  });
+
+  it('begins a download anew when the file has changed meanwhile', async () => {
+    const broken: Handler = (_request, response) => {
+      response.writeHead(200, { etag: '"old"', 'content-length': 8 });
+      response.write('old ', () => setTimeout(() => response.destroy(), 100));
+    };
+    const whole: Handler = (_request, response) =>
+      response.writeHead(200, { etag: '"new"', 'content-length': 3 }).end('new');
+    const { client } = await serve(broken, whole);
+    const folder = await mkdtemp(join(tmpdir(), 'amalgam-client-'));
+    await client.merges.download('mrg_1', 'x', join(folder, 'x'));
+    expect(await readdir(folder)).toEqual(['x']);
+    expect(await readFile(join(folder, 'x'), 'utf8')).toBe('new');
+    await rm(folder, { recursive: true });
   });
 });
