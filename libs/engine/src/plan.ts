@@ -50,9 +50,11 @@ export function planMerge(recipe: Recipe, inputs: MergeInputs, options: PlanOpti
   if (arrangement.layers === 0) refuseGradients(recipe);
   refuseBaseless(recipe, method, arrangement.tensors);
   const selects = compileGlobs(recipe.merge?.include, recipe.merge?.exclude);
-  if (!keepsNumbers(resolved)) refuseQuantised(inputs, selects);
+  const keeps = keepsNumbers(resolved);
+  if (!keeps) refuseQuantised(inputs, selects);
   const selection = selectTensors(arrangement.tensors, base, models, {
     selects,
+    include: keeps ? [] : (recipe.merge?.include ?? []),
     outDtype: recipe.out_dtype === undefined ? undefined : OUT_DTYPES[recipe.out_dtype],
     keepsHeads: recipe.slices === undefined && recipe.modules === undefined,
     redundant: arrangement.redundant,

@@ -26,6 +26,8 @@ export interface Selection {
 export interface SelectOptions {
   /** Does the recipe want a tensor of this name merged? */
   selects(name: string): boolean;
+  /** The recipe's globs for it, among which names may stand in full. */
+  include: readonly string[];
   /** Of all merged tensors; undefined: the reference's, tensor by tensor. */
   outDtype: Dtype | undefined;
   /** Do models keep, in files of their own, what the reference lacks? */
@@ -47,7 +49,7 @@ export function selectTensors(
   arranged: readonly ArrangedTensor[],
   base: InputView | null,
   models: readonly InputView[],
-  { selects, outDtype, keepsHeads, redundant, vocabulary }: SelectOptions,
+  { selects, include, outDtype, keepsHeads, redundant, vocabulary }: SelectOptions,
 ): Selection {
   const problems: Problem[] = [];
   const merged: SelectedTensor[] = [];
@@ -69,6 +71,8 @@ export function selectTensors(
         place,
       });
     } else {
+      const named = isFloat(tensor.dtype) ? -1 : include.indexOf(place.name);
+      if (selected && named >= 0) problems.push(notMerged(place.name, tensor.dtype, named));
       // An integer tensor that all share is the base's by nature; one that the globs keep out stays with each model too.
       if (!selected) keptOut.add(place.name);
       copied.push({ ...toPlaceable(place.name, tensor, tensor.dtype), from: tensor.source });
@@ -83,6 +87,12 @@ export function selectTensors(
   const kept = keepsHeads ? keptByModels(base ?? models[0]!, models, keptOut, redundant) : [];
   const heads = placeHeads(kept);
   return { merged, copied, heads, warnings: describe(copied, keptOut, heads) };
+}
+
+/** Globs may take integers along, which are copied then; who names one wants it merged. */
+function notMerged(name: string, dtype: Dtype, glob: number): Problem {
+  const detail = `tensor "${name}" is ${dtype}: only floating point is merged`;
+  return { code: 'dtype_unsupported', pointer: `/merge/include/${glob}`, detail };
 }
 
 /** Whose shape and dtype a tensor of the result has: the base's, or the first model's that is merged into it. */

@@ -59,6 +59,20 @@ describe('a plan refuses, naming what is wrong', () => {
     expect([code, detail]).toEqual(['dtype_unsupported', 'tensor "ids" is F32 in "m0" but I64 in "m1"']);
   });
 
+  test('a tensor of integers that the recipe names; those that a glob takes along are copied, and that is said', async () => {
+    const ids = { dtype: 'I64' as const, shape: [2], values: [1, 2] };
+    const [base, other] = await models({ ...plain, ids }, { ...plain, ids });
+    const planOf = (include: string[]) =>
+      planMerge({ ...recipe(), merge: { include } }, { base: base!, models: [other!] });
+    expect(refusal(() => planOf(['*.weight', 'ids']))).toEqual({
+      code: 'dtype_unsupported',
+      detail: 'tensor "ids" is I64: only floating point is merged',
+      errors: [{ pointer: '/merge/include/1', detail: 'tensor "ids" is I64: only floating point is merged' }],
+    });
+    expect(refusal(() => planOf(['id?'])).detail).toBe('no tensor is left to merge');
+    expect(planOf(['*']).warnings).toContain('1 tensor (ids) not floating point: copied from the base');
+  });
+
   test('a base among the models where task vectors are taken, and a model that is there twice', async () => {
     const [base, other] = await models(plain, plain);
     const soup: Recipe = { method: 'linear', base: 'm0', models: [{ model: 'm0' }, { model: 'm1' }] };
