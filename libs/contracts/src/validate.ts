@@ -34,14 +34,20 @@ export function validate<S extends TSchema>(schema: S, value: unknown, at = ''):
   return { ok: false, errors: describeErrors(check.errors ?? [], at) };
 }
 
+/** Most errors that an answer lists: a body of a megabyte can have a hundred thousand. */
+const MOST_ERRORS = 100;
+/** Longer names are no misspelling of anything. */
+const LONGEST_NAME = 256;
+
 /** Keywords that say what a value is at all. */
 const TYPES = new Set(['type', 'anyOf']);
 
-/** Turns Ajv's errors (made with `verbose`) into ours: pointer and a sentence that names the rule. */
+/** Turns Ajv's errors (made with `verbose`) into ours, a hundred at most: pointer and a sentence that names the rule. */
 export function describeErrors(errors: readonly ErrorObject[], at = ''): FieldError[] {
   const described: FieldError[] = [];
   const seen = new Set<string>();
   for (const error of narrowErrors(errors)) {
+    if (described.length === MOST_ERRORS) break;
     // NaN breaks every bound too; one sentence says it.
     if (typeof error.data === 'number' && !Number.isFinite(error.data) && !TYPES.has(error.keyword)) continue;
     const field = describe(error, at);
@@ -99,9 +105,10 @@ function describe(error: ErrorObject, at: string): FieldError {
 
 /** `; did you mean "x"?`, or the list of what there is, when nothing is near. */
 export function suggest(name: string, known: readonly string[]): string {
-  if (known.length === 0) return '';
+  if (known.length === 0 || name.length > LONGEST_NAME) return '';
   // Letters that have changed places are the likelier mistake among equally near ones.
-  const swapped = known.find((other) => letters(other) === letters(name));
+  const own = letters(name);
+  const swapped = known.find((other) => letters(other) === own);
   const nearest = swapped ?? closest(name.toLowerCase(), [...known]);
   if (distance(name.toLowerCase(), nearest.toLowerCase()) <= Math.max(2, Math.floor(name.length / 3))) {
     return `; did you mean "${nearest}"?`;

@@ -83,6 +83,12 @@ describe('validate', () => {
   });
 });
 
+test('a body full of errors has a hundred listed, and a name as long as a body gets no advice', () => {
+  const wrong = Object.fromEntries(Array.from({ length: 20_000 }, (_, i) => [`key${i}`, 1]));
+  expect(problems(Recipe, { method: 'x', models: [{ model: 'a' }], ...wrong })).toHaveLength(100);
+  expect(suggest('x'.repeat(1 << 20), ['ties', 'linear'])).toBe('');
+});
+
 test('suggest names what is near, else what there is', () => {
   expect(suggest('tise', ['ties', 'linear'])).toBe('; did you mean "ties"?');
   expect(suggest('frobnicate', ['ties', 'linear'])).toBe('; known: ties, linear');
