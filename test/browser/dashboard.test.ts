@@ -157,7 +157,7 @@ describe.skipIf(executable === null)(executable === null ? `${NAME}: SKIPPED, ${
     for await (const chunk of await download.createReadStream()) chunks.push(chunk as Buffer);
     expect(Buffer.concat(chunks).length).toBe(file.bytes);
 
-    const command = await region(page, 'The same with curl').first().locator('pre').textContent();
+    const command = await region(page, 'The same again').first().locator('pre').textContent();
     const body = /-d '(.*)'$/s.exec(command!)![1]!;
     expect(JSON.parse(body)).toMatchObject({ name: 'ties of three', recipe: { method: 'ties', base: recipe.base } });
     expect(command).not.toContain(service.apiKey.slice(4));

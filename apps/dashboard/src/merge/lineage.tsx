@@ -3,8 +3,8 @@ import { client } from '../api.js';
 import { Scroll, Section } from '../parts/section.js';
 import { hrefOf } from '../router.js';
 import { useLive } from '../use-live.js';
+import { modelsOf } from './inputs.js';
 import { type LineageNode, layOutLineage, NODE } from './lineage-layout.js';
-import { modelsOf } from './siblings.js';
 
 /** So many of each column are drawn. */
 const MOST = 12;

@@ -2,8 +2,9 @@ import type { Merge, TaskReport } from '@amalgam/contracts';
 import { Scroll, Section } from '../parts/section.js';
 import { hrefOf } from '../router.js';
 import { useLive } from '../use-live.js';
+import { sameTask } from './inputs.js';
 import { ShareBar } from './layer-shares.js';
-import { findSiblings, type Judged, sameTask } from './siblings.js';
+import { findSiblings, type Judged } from './siblings.js';
 
 /** Accuracies beside those of other merges of the same base and models. */
 export function SiblingAccuracy({ merge, tasks }: { merge: Merge; tasks: readonly TaskReport[] }) {

@@ -1,5 +1,6 @@
-import type { Merge, Recipe, TaskReport } from '@amalgam/contracts';
+import type { Merge, TaskReport } from '@amalgam/contracts';
 import { client } from '../api.js';
+import { modelsOf } from './inputs.js';
 
 /** A merge with how well it does its tasks. */
 export interface Judged {
@@ -9,11 +10,6 @@ export interface Judged {
 
 /** So many others are looked at, the newest ones. */
 const MOST = 8;
-
-/** The checkpoints that a recipe merges. */
-export function modelsOf({ base, models }: Recipe): string[] {
-  return [...new Set([base ?? [], models.map(({ model }) => model)].flat())];
-}
 
 /** Finished merges of the very same base and models, with the accuracies that they were found to have; the newest first. */
 export async function findSiblings({ id, recipe }: Merge, signal: AbortSignal): Promise<Judged[]> {
@@ -28,13 +24,4 @@ export async function findSiblings({ id, recipe }: Merge, signal: AbortSignal): 
     const tasks = reports[i]?.tasks;
     return tasks === undefined ? [] : [{ merge, tasks }];
   });
-}
-
-/** A task of another merge is the same one if it judges the same model by the same data. */
-export function sameTask(recipe: Recipe, name: string, other: Recipe): string | null {
-  const task = recipe.tasks?.find((one) => one.name === name);
-  if (task === undefined) return null;
-  const data = (one: typeof task) => one.evaluation ?? one.data;
-  const same = other.tasks?.find((one) => one.model === task.model && data(one) === data(task));
-  return same?.name ?? null;
 }
