@@ -1,8 +1,12 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { createClient } from '@amalgam/client';
 import type { Checkpoint, Problem } from '@amalgam/contracts';
 import { afterAll, describe, expect, it } from 'vitest';
 import { NO_S3, startS3 } from '../../../test/support/s3.js';
+import { buildApp } from '../src/index.js';
 import { useWorld, weights } from './support/world.js';
 
 const s3 = await startS3();
@@ -28,6 +32,17 @@ if (s3 === null) {
         AWS_SECRET_ACCESS_KEY: s3.secretAccessKey,
         AMALGAM_ALLOWED_ROOTS: `${pathToFileURL('/nowhere').href},s3://${s3.bucket}/shared`,
       },
+    });
+
+    it('lets the dashboard send files to the bucket, and to no other place', async () => {
+      const folder = await mkdtemp(join(tmpdir(), 'amalgam-dashboard-'));
+      await writeFile(join(folder, 'index.html'), '<!doctype html><title>Amalgam</title>');
+      const { config, parts, log } = world;
+      const app = await buildApp({ config, parts, log, dashboard: folder });
+      const policy = String((await app.inject('/')).headers['content-security-policy']);
+      await app.close();
+      await rm(folder, { recursive: true });
+      expect(policy.split(';')).toContain(`connect-src 'self' ${new URL(s3.endpoint).origin}`);
     });
 
     it('uploads straight to the bucket, hashes on completion, and redirects downloads there', async () => {

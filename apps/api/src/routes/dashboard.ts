@@ -1,20 +1,28 @@
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
+import type { ObjectStore } from '@amalgam/storage';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { type Page, readPages } from '../services/dashboard-files.js';
 import type { Api } from '../types.js';
 
-/** Its own files and the API only; nothing inline, nothing from elsewhere, in nobody's frame. */
-const POLICY = [
-  "default-src 'none'",
-  "script-src 'self'",
-  "style-src 'self'",
-  "img-src 'self'",
-  "connect-src 'self'",
-  "base-uri 'none'",
-  "form-action 'none'",
-  "frame-ancestors 'none'",
-].join(';');
+/**
+ * Its own files and the API only; nothing inline, nothing from elsewhere, in nobody's frame. Where objects lie in S3, files are
+ * sent and read there.
+ */
+async function policyOf(store: ObjectStore): Promise<string> {
+  // Only a link tells: the bucket may be in the host's name, and its public address another one.
+  const link = store.kind === 'file' ? null : await store.signedGetUrl('checkpoints', { expiresSeconds: 60 });
+  return [
+    "default-src 'none'",
+    "script-src 'self'",
+    "style-src 'self'",
+    "img-src 'self'",
+    `connect-src 'self'${link === null ? '' : ` ${new URL(link).origin}`}`,
+    "base-uri 'none'",
+    "form-action 'none'",
+    "frame-ancestors 'none'",
+  ].join(';');
+}
 
 const NOT_BUILT = `Amalgam
 
@@ -30,17 +38,18 @@ export async function dashboardRoutes(app: Api, options: { folder?: string | und
     );
     return;
   }
+  const policy = await policyOf(app.parts.store);
   for (const page of pages) {
-    app.get(page.url, { schema: { hide: true } }, async (request, reply) => sendPage(request, reply, page));
+    app.get(page.url, { schema: { hide: true } }, async (request, reply) => sendPage(request, reply, page, policy));
   }
 }
 
-function sendPage(request: FastifyRequest, reply: FastifyReply, page: Page): FastifyReply {
+function sendPage(request: FastifyRequest, reply: FastifyReply, page: Page, policy: string): FastifyReply {
   reply.headers({
     etag: page.etag,
     vary: 'accept-encoding',
     'cache-control': page.immutable ? 'public, max-age=31536000, immutable' : 'no-cache',
-    'content-security-policy': POLICY,
+    'content-security-policy': policy,
   });
   if (request.headers['if-none-match'] === page.etag) return reply.code(304).send();
   const accepted = String(request.headers['accept-encoding'] ?? '').split(/\s*,\s*/);

@@ -53,7 +53,7 @@ function Shown({ asset, query }: { asset: Asset; query: URLSearchParams }) {
       <p className="crumbs">
         <a href={hrefOf([plural])}>{title}</a> / <span className="id">{asset.id}</span>
       </p>
-      <div className="title">
+      <div className="title asset-title">
         <h1>{asset.name}</h1>
         <AssetState state={asset.state} />
         {mayWrite(session) ? (

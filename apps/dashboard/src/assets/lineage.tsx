@@ -20,12 +20,12 @@ export function Lineage({ asset }: { asset: Asset }) {
       {lone ? <Empty>No merge uses it.</Empty> : null}
       {data === undefined || lone ? null : (
         <Scroll label="Lineage">
-          <ol className="lineage">
+          <ol className="kin">
             {madeBy === null ? null : <Makers mergeId={madeBy} />}
             <li>
               <h3>This {asset.object}</h3>
               <ul className="plain">
-                <li className="node here">{asset.name}</li>
+                <li className="kin-node here">{asset.name}</li>
               </ul>
             </li>
             {data.data.length === 0 ? null : (
@@ -64,7 +64,7 @@ function Makers({ mergeId }: { mergeId: string }) {
         <h3>Inputs</h3>
         <ul className="plain">
           {data.inputs.map(({ id, name }) => (
-            <li key={id} className="node">
+            <li key={id} className="kin-node">
               {name === null ? (
                 <span className="dim">{id}, deleted</span>
               ) : (
@@ -86,7 +86,7 @@ function Makers({ mergeId }: { mergeId: string }) {
 
 function MergeNode({ merge: { id, name, method, state } }: { merge: Merge }) {
   return (
-    <li className="node">
+    <li className="kin-node">
       <a href={hrefOf(['merges', id])}>{name ?? id}</a> <StateBadge state={state} />
       <div className="dim">{method}</div>
     </li>
@@ -103,7 +103,7 @@ function Results({ merges }: { merges: readonly Merge[] }) {
       <h3>Results</h3>
       <ul className="plain">
         {made.map(({ id, name }) => (
-          <li key={id} className="node">
+          <li key={id} className="kin-node">
             <a href={hrefOf([KINDS.checkpoint.plural, id])}>{name}</a>
           </li>
         ))}

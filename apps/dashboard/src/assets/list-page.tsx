@@ -49,7 +49,7 @@ function Filters({ kind, state, name }: { kind: AssetKind; state: string; name: 
   }, [typed, name, state, plural]);
   return (
     <search className="filters">
-      <label htmlFor={nameId}>Name</label>
+      <label htmlFor={nameId}>Search names</label>
       <input
         id={nameId}
         type="search"

@@ -113,7 +113,7 @@ function Bars({ min, max, counts }: Pick<TensorHistogram, 'counts'> & { min: num
             </text>
           </g>
         ))}
-        {(min === max ? [min] : ticksOf(min, max, Math.max(2, Math.floor(width / 110)))).map((tick) => (
+        {(min === max ? [min] : ticksOf(min, max, Math.max(4, Math.floor(width / 110)))).map((tick) => (
           <text key={tick} x={toX(tick)} y={HEIGHT - 6} textAnchor="middle">
             {showNumber(tick)}
           </text>

@@ -92,7 +92,7 @@ export function TensorTable({ rows, order, onOrder, chosen, place }: TensorTable
 function Gap({ height }: { height: number }) {
   return height <= 0 ? null : (
     <tr className="gap">
-      <td colSpan={COLUMNS.length} style={{ height }} />
+      <td style={{ height }} />
     </tr>
   );
 }

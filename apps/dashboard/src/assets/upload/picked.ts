@@ -1,5 +1,3 @@
-import type { AssetKind } from '@amalgam/contracts';
-
 /** A file that somebody chose; `path` tells the folder that it was chosen with, if any. */
 export interface Picked {
   path: string;
@@ -20,7 +18,7 @@ const MODEL = /\.(safetensors|onnx|npz)$/i;
  * Which files belong together: a folder with everything below it is one asset, and so are loose files, unless each of several
  * is a model of its own. Hidden files are left out, and so is the folder's own name on the paths.
  */
-export function toDrafts(kind: AssetKind, picked: readonly Picked[]): Draft[] {
+export function toDrafts(picked: readonly Picked[]): Draft[] {
   const seen = picked.filter(({ path }) => !path.split('/').some((part) => part.startsWith('.')));
   const folders = new Map<string, Picked[]>();
   const loose: Picked[] = [];
@@ -33,21 +31,19 @@ export function toDrafts(kind: AssetKind, picked: readonly Picked[]): Draft[] {
     }
   }
   const drafts = [...folders].map(([name, files]) => ({ name, files: sorted(files) }));
-  return [...drafts, ...ofLoose(kind, sorted(loose))];
+  return [...drafts, ...ofLoose(sorted(loose))];
 }
 
-function ofLoose(kind: AssetKind, files: Picked[]): Draft[] {
+function ofLoose(files: Picked[]): Draft[] {
   const models = files.filter(({ path }) => MODEL.test(path));
   const apart = models.length > 1 && models.length === files.length && !models.some(({ path }) => SHARD.test(path));
   if (apart) return models.map((model) => ({ name: stemOf(model.path), files: [model] }));
   const first = models[0] ?? files[0];
-  return first === undefined
-    ? []
-    : [{ name: kind === 'checkpoint' && models.length > 1 ? '' : stemOf(first.path), files }];
+  return first === undefined ? [] : [{ name: stemOf(first.path), files }];
 }
 
 function stemOf(path: string): string {
-  return path.replace(MODEL, '').slice(0, 200);
+  return path.replace(SHARD, '').replace(MODEL, '').slice(0, 200);
 }
 
 function sorted(files: Picked[]): Picked[] {

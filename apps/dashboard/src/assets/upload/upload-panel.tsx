@@ -19,7 +19,7 @@ export function UploadPanel({ kind }: { kind: AssetKind }) {
   const [nothing, setNothing] = useState(false);
   const uploads = useUploads().filter((upload) => upload.kind === kind);
   const onPicked = (picked: Picked[]) => {
-    const made = toDrafts(kind, picked);
+    const made = toDrafts(picked);
     setNothing(made.length === 0);
     setDrafts((now) => [...now, ...made.map((draft) => ({ ...draft, key: last++ }))]);
   };
