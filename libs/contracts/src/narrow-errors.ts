@@ -11,21 +11,29 @@ export function narrowErrors(errors: readonly ErrorObject[]): ErrorObject[] {
       kept.push(error);
       continue;
     }
-    // A schema's own errors come right before the one that says that none of them fits.
+    // A schema's own errors come right before the one that says that none of them fits; before these, those of other values.
     const below = `${error.schemaPath}/`;
-    const first = kept.findIndex(({ schemaPath }) => schemaPath.startsWith(below));
-    const own = first < 0 ? [] : kept.splice(first).filter(({ schemaPath }) => schemaPath.startsWith(below));
+    let first = kept.length;
+    while (first > 0 && isBelow(kept[first - 1]!, below, error.instancePath)) first--;
+    const own = kept.splice(first);
     const branches = new Map<string, ErrorObject[]>();
     for (const one of own) {
       const [index = ''] = one.schemaPath.slice(below.length).split('/');
-      branches.set(index, [...(branches.get(index) ?? []), one]);
+      const branch = branches.get(index) ?? [];
+      branch.push(one);
+      branches.set(index, branch);
     }
     const meant = [...branches.values()].filter((branch) => !branch.some((one) => isOther(one, error.instancePath)));
     const [only] = meant;
-    if (only !== undefined && meant.length === 1) kept.push(...only);
+    if (only !== undefined && meant.length === 1) for (const one of only) kept.push(one);
     else kept.push(own.find((one) => isMarkOf(one, error.instancePath)) === undefined ? error : listMarks(own, error));
   }
   return kept;
+}
+
+/** Is it about the value at `path`, or what is in it, and from the schemas below a path of schemas? */
+function isBelow({ schemaPath, instancePath }: ErrorObject, below: string, path: string): boolean {
+  return schemaPath.startsWith(below) && (instancePath === path || instancePath.startsWith(`${path}/`));
 }
 
 /** Does the error say that the value is another thing altogether: of another type, or marked as something else by a field? */

@@ -59,6 +59,23 @@ describe('validate', () => {
       expect(found.filter((error) => error.detail.includes('anyOf'))).toEqual([]);
     });
 
+    test('several such values, each with what is wrong with it, in time', () => {
+      const wrong = { source: { kind: 'model_token', model: 'x', token_id: -1 } };
+      const recipe = (count: number) => ({
+        method: 'linear',
+        models: [{ model: 'a' }],
+        tokenizer: {
+          source: 'union',
+          tokens: Object.fromEntries(Array.from({ length: count }, (_, i) => [`t${i}`, wrong])),
+        },
+      });
+      expect(problems(Recipe, recipe(2))).toEqual([
+        { pointer: '/tokenizer/tokens/t0/source/token_id', detail: 'must be >= 0, not -1' },
+        { pointer: '/tokenizer/tokens/t1/source/token_id', detail: 'must be >= 0, not -1' },
+      ]);
+      expect(problems(Recipe, recipe(20_000))).toHaveLength(100);
+    });
+
     test('text or number', () => {
       const lines = (alpha: unknown) =>
         problems(Recipe, { method: 'x', models: [{ model: 'a' }], modifiers: [{ name: 'lines', alpha, beta: 1 }] });
