@@ -23,7 +23,6 @@ export function compareRecipes(recipes: readonly unknown[]): Difference[] {
 function leavesOf(value: unknown, path: string): [string, Leaf][] {
   if (typeof value !== 'object' || value === null) return [[path, value as Leaf]];
   if (Array.isArray(value) && value.every((item) => typeof item === 'number')) return [[path, value.join(', ')]];
-  const members = Object.entries(value);
-  if (members.length === 0) return [[path, Array.isArray(value) ? '[]' : '{}']];
-  return members.flatMap(([key, item]) => leavesOf(item, path === '' ? key : `${path}.${key}`));
+  // An empty object says no more than none.
+  return Object.entries(value).flatMap(([key, item]) => leavesOf(item, path === '' ? key : `${path}.${key}`));
 }

@@ -180,7 +180,7 @@ function Editor({ methods, merge, begin }: { methods: readonly Method[]; merge: 
           <PlanPanel planned={{ ...planned, problems }} asked={asked} />
           {foreign || listAt(draft, ['models']).length > 0 ? null : (
             <p className="dim">
-              No checkpoints yet? They are uploaded through the <a href="/docs/">API</a>.
+              No checkpoints yet? <a href={hrefOf(['checkpoints'])}>Upload them</a>.
             </p>
           )}
         </div>

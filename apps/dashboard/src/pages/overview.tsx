@@ -1,6 +1,6 @@
 import { type LaneStatus, type List, MERGE_STATES, type Merge, type WorkerStatus } from '@amalgam/contracts';
 import { client } from '../api.js';
-import { secondsBetween, showCount, showRelative, showSeconds } from '../format.js';
+import { secondsBetween, showBytes, showCount, showRelative, showSeconds } from '../format.js';
 import { MergeProgress } from '../parts/merge-progress.js';
 import { Empty, Loading, TroubleNote } from '../parts/notes.js';
 import { Scroll, Section } from '../parts/section.js';
@@ -11,6 +11,7 @@ import { useLive } from '../use-live.js';
 
 const EVERY_MS = 3000;
 const RECENT = 60;
+const HOUR_MS = 3_600_000;
 
 async function load(signal: AbortSignal) {
   const [queue, recent, active, failed] = await Promise.all([
@@ -102,7 +103,8 @@ function Active({ active }: { active: List<Merge> }) {
 }
 
 /** One bar for each merge, the newest at the right; the longer it took the higher. */
-function Recent({ recent: { data, has_more } }: { recent: List<Merge> }) {
+function Recent({ recent }: { recent: List<Merge> }) {
+  const { data, has_more } = recent;
   const now = useNow();
   const merges = data.toReversed();
   const seconds = merges.map((merge) => secondsBetween(merge.started_at, merge.finished_at, now) ?? 0);
@@ -140,10 +142,24 @@ function Recent({ recent: { data, has_more } }: { recent: List<Merge> }) {
               </a>
             ))}
           </p>
+          <p className="dim">{throughputOf(recent, now)}</p>
         </>
       )}
     </Section>
   );
+}
+
+/** What was done in the last hour, as far as the latest merges tell. */
+function throughputOf({ data, has_more }: List<Merge>, now: number): string {
+  const begin = now - HOUR_MS;
+  const done = data.filter(({ state, finished_at }) => {
+    return state === 'succeeded' && finished_at !== null && Date.parse(finished_at) >= begin;
+  });
+  const bytes = done.reduce((sum, { result }) => sum + (result?.bytes ?? 0), 0);
+  // Older ones than these may have ended in this hour, too.
+  const oldest = data.at(-1)?.created_at;
+  const least = has_more && oldest !== undefined && Date.parse(oldest) >= begin ? 'at least ' : '';
+  return `In the last hour ${least}${showCount(done.length, 'merge')} done, ${showBytes(bytes)} of results.`;
 }
 
 function Workers({ workers }: { workers: WorkerStatus[] }) {
