@@ -170,6 +170,21 @@ describe('with a worker in this process', () => {
     });
   });
 
+  it('a receiver that never answers does not keep others waiting, however much there is for it', async () => {
+    const silent = await endpointAt(() => ({ status: 200, waitMs: 60_000 }));
+    const quick = await endpointAt(() => ({ status: 200 }));
+    const { webhookEndpoints } = stack.parts.database;
+    for (let i = 0; i < 20; i++) await webhookEndpoints.test(stack.projectId, silent.id);
+    await silent.until(8);
+    await webhookEndpoints.test(stack.projectId, quick.id);
+    await quick.until(1);
+    // The eight still wait for an answer, and the others for a place.
+    expect((await deliveries(silent.id)).map(({ state, attempts }) => [state, attempts])).toEqual(
+      Array.from({ length: 20 }, () => ['pending', 0]),
+    );
+    expect(silent.received).toHaveLength(8);
+  });
+
   it('a slow receiver delays no merge, and its late progress is dropped before it delays other news', async () => {
     const slow = await endpointAt(() => ({ status: 200, waitMs: 20_000 }), ['merge.queued', 'merge.progress']);
     const ids = await merges(3);

@@ -7,6 +7,11 @@ import type { WorkerContext } from './context.js';
 /** Deliveries at once: they wait for other people's servers and compute nothing. */
 export const DELIVERIES_AT_ONCE = 16;
 
+/** One receiver gets no more of them, so that others do not wait for one that never answers. */
+const AT_ONCE_PER_HOST = 8;
+/** When there are as many, the next ones come back so much later, give or take a half. */
+const HOST_PAUSE_MS = 4_000;
+
 /** News of progress that waited for longer than this is dropped, so that a slow receiver's make no queue before the rest. */
 const STALE_PROGRESS_MS = 10_000;
 /** And its receiver gets less time than the 15 s of others. */
@@ -20,6 +25,7 @@ export function deliveryHandler(
   schedule: readonly number[] = STANDARD_SCHEDULE,
 ): JobHandler {
   const { deliveries } = parts.database;
+  const hosts = new Places(AT_ONCE_PER_HOST);
   return async (job, signal) => {
     const delivery = await deliveries.get(job.data['delivery_id'] ?? '');
     if (delivery === null || delivery.state !== 'pending') return;
@@ -29,10 +35,15 @@ export function deliveryHandler(
       return;
     }
     const { id, url, secrets, body, type } = delivery;
+    const { host } = new URL(url);
+    if (!hosts.take(host)) {
+      await deliveries.postpone(id, new Date(Date.now() + HOST_PAUSE_MS * (0.5 + Math.random())));
+      return;
+    }
     const outcome = await deliver({
       ...{ url, secrets, id, body, policy: config.webhooks, signal },
       ...(isDroppable(type) ? { timeoutMs: PROGRESS_TIMEOUT_MS } : {}),
-    });
+    }).finally(() => hosts.leave(host));
     const attempt = judge(delivery, outcome, schedule);
     const { disabled } = await deliveries.recordAttempt(id, attempt);
     const refused = outcome.error?.startsWith('webhook_not_allowed') ?? false;
@@ -43,6 +54,27 @@ export function deliveryHandler(
     else log.info({ ...fields, next: attempt.nextAttemptAt ?? null }, 'webhook not delivered');
     if (disabled) log.warn({ endpoint: delivery.endpointId, reason: attempt.disable }, 'webhook endpoint disabled');
   };
+}
+
+/** Counts who is where, up to so many at each place. */
+class Places {
+  readonly #taken = new Map<string, number>();
+
+  constructor(readonly most: number) {}
+
+  /** False when the place is full. */
+  take(place: string): boolean {
+    const taken = this.#taken.get(place) ?? 0;
+    if (taken >= this.most) return false;
+    this.#taken.set(place, taken + 1);
+    return true;
+  }
+
+  leave(place: string): void {
+    const left = (this.#taken.get(place) ?? 1) - 1;
+    if (left === 0) this.#taken.delete(place);
+    else this.#taken.set(place, left);
+  }
 }
 
 /** Why there is nothing to try; null when there is. */

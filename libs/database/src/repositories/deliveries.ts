@@ -144,6 +144,19 @@ export class DeliveryRepository {
     });
   }
 
+  /** Its turn comes later, and nothing was tried: it goes through the outbox again, due then. */
+  async postpone(id: string, until: Date): Promise<void> {
+    await inTransaction(this.context, async (tx) => {
+      const { count } = await tx.delivery.updateMany({
+        where: { id, state: 'pending' },
+        data: { nextAttemptAt: until },
+      });
+      if (count === 0) return;
+      await forgetWaiting(tx, [id]);
+      await enqueueDelivery(tx, id, until);
+    });
+  }
+
   /** Pending deliveries that were due longer than `graceMs` ago and wait in no outbox row: the queue lost them. */
   async due(graceMs: number, limit = 100): Promise<string[]> {
     const rows = await this.context.prisma.$queryRaw<{ id: string }[]>`
