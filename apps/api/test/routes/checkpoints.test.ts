@@ -1,10 +1,11 @@
-import { mkdir, symlink, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import {
   type Checkpoint,
   Checkpoint as CheckpointSchema,
   type List,
+  type Merge,
   type Problem,
   type TensorHistogram,
   TensorHistogram as TensorHistogramSchema,
@@ -228,6 +229,24 @@ describe('registered checkpoints', () => {
     expect((await world.call('DELETE', `/v1/checkpoints/${used}`)).status).toBe(204);
     expect((await world.call('GET', `/v1/checkpoints/${used}`)).status).toBe(404);
     expect((await world.call('DELETE', `/v1/checkpoints/${used}`)).status).toBe(404);
+  });
+
+  it('keeps an adapter that an unfinished merge applies to a model', async () => {
+    const fixtures = new URL('../../../../libs/adapters/test/fixtures/rslora/', import.meta.url);
+    const put = async (name: string, files: string[]) => {
+      await mkdir(join(world.root, name));
+      for (const file of files) await copyFile(new URL(file, fixtures), join(world.root, name, file));
+      return (await create({ uri: pathToFileURL(join(world.root, name)).href })).body.id;
+    };
+    const base = await put('lora-base', ['base.safetensors']);
+    const adapter = await put('lora', ['adapter_config.json', 'adapter_model.safetensors']);
+    const recipe = { method: 'passthrough', models: [{ model: base, adapter }] };
+    const { body: merge } = await world.call<Merge>('POST', '/v1/merges', { body: { recipe } });
+    const taken = await world.call<List<Merge>>('GET', `/v1/merges?input=${adapter}`);
+    expect(taken.body.data.map(({ id }) => id)).toEqual([merge.id]);
+    expect((await world.call<Problem>('DELETE', `/v1/checkpoints/${adapter}`)).body.code).toBe('checkpoint_in_use');
+    await world.call('POST', `/v1/merges/${merge.id}/cancel`);
+    expect((await world.call('DELETE', `/v1/checkpoints/${adapter}`)).status).toBe(204);
   });
 
   it('takes no id for another kind of thing', async () => {
