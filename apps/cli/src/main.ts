@@ -1,12 +1,16 @@
 #!/usr/bin/env node
-import { isAmalgamError } from '@amalgam/contracts';
+import { ASSET_KINDS, isAmalgamError } from '@amalgam/contracts';
 import { Command, CommanderError } from 'commander';
+import { assetCommands } from './commands/assets.js';
 import { extractLoraCommand } from './commands/extract-lora.js';
 import { inspectCommand } from './commands/inspect.js';
 import { mergeCommand } from './commands/merge.js';
+import { mergesCommand } from './commands/merges.js';
 import { methodsCommand } from './commands/methods.js';
 import { planCommand } from './commands/plan.js';
 import { serveCommand } from './commands/serve.js';
+import { submitCommand } from './commands/submit.js';
+import { webhooksCommand } from './commands/webhooks.js';
 import { VERSION } from './version.js';
 
 const program = new Command('amalgam')
@@ -20,6 +24,10 @@ program.addCommand(planCommand());
 program.addCommand(extractLoraCommand());
 program.addCommand(inspectCommand());
 program.addCommand(methodsCommand());
+program.addCommand(submitCommand());
+for (const kind of ASSET_KINDS) program.addCommand(assetCommands(kind));
+program.addCommand(mergesCommand());
+program.addCommand(webhooksCommand());
 for (const command of program.commands) command.exitOverride();
 
 try {

@@ -23,3 +23,10 @@ export function parsePort(text: string): number {
     throw new InvalidArgumentError('give a port from 0 to 65535');
   return port;
 }
+
+/** `key=value`; given several times, they come together. */
+export function parseMetadata(text: string, before: Record<string, string> = {}): Record<string, string> {
+  const [, key, value] = /^([^=]+)=(.*)$/s.exec(text) ?? [];
+  if (key === undefined || value === undefined) throw new InvalidArgumentError('give key=value');
+  return { ...before, [key]: value };
+}

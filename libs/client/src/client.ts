@@ -125,6 +125,8 @@ export function createClient(options: ClientOptions) {
     deliveries: (id: string) => pages<Delivery>(`/v1/merges/${id}/deliveries`),
     /** Into a file, or as bytes when none is named. */
     download: downloads('merges'),
+    /** Those that were, page by page. */
+    pastEvents: (id: string) => pages<MergeEvent>(`/v1/merges/${id}/events`),
     /** Those that were and those to come, until the merge has ended; comes back by itself after a break. */
     events: (id: string, more?: EventOptions) => followEvents(transport, id, more),
     /** The merge, when it has ended. */
