@@ -100,6 +100,16 @@ describe.skipIf(executable === null)(executable === null ? `${NAME}: SKIPPED, ${
     expect(page.url()).not.toContain(made['trimmed']!.id);
   });
 
+  it('says so when its script cannot be had, and leaves the rest as it was', async () => {
+    const window = await openDashboard(browser, service);
+    await window.page.route(/compare.*\.js$/, (route) => route.abort());
+    await window.page.goto(address());
+    await window.page.getByText('This page could not be shown.').waitFor();
+    await window.page.getByRole('link', { name: 'Methods' }).click();
+    await window.page.getByRole('heading', { name: 'Methods' }).waitFor();
+    await window.context.close();
+  });
+
   it.each(SCREENS)('has no barriers and fits the screen: $name', async (screen) => {
     const window = await openDashboard(browser, service, screen);
     await window.page.goto(address());

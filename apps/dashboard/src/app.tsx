@@ -9,6 +9,7 @@ import { MethodsPage } from './pages/methods.js';
 import { OverviewPage } from './pages/overview.js';
 import { SignInPage } from './pages/sign-in.js';
 import { Empty, Loading, TroubleNote } from './parts/notes.js';
+import { PageBoundary } from './parts/page-boundary.js';
 import { hrefOf, type Route, useRoute } from './router.js';
 import { SessionContext } from './session.js';
 
@@ -98,9 +99,11 @@ function Frame() {
         </div>
       </header>
       <main className="page" id="main" tabIndex={-1}>
-        <Suspense fallback={<Loading />}>
-          <Page route={route} />
-        </Suspense>
+        <PageBoundary key={place}>
+          <Suspense fallback={<Loading />}>
+            <Page route={route} />
+          </Suspense>
+        </PageBoundary>
       </main>
     </>
   );

@@ -12,6 +12,8 @@ import { useSession } from '../session.js';
 import { useLive } from '../use-live.js';
 
 const PAGE = 100;
+/** The newest of them are asked for again and again. */
+const NEWEST = 40;
 const EVERY_MS = 2500;
 /** Rows below the first page that are asked for one by one, since they may still change. */
 const MOST_SINGLE = 20;
@@ -37,7 +39,7 @@ export function MergesPage({ query }: { query: URLSearchParams }) {
 
 function MergeTable({ filter }: { filter: Filter }) {
   const { onSignedOut } = useSession();
-  const narrowed = { ...toQuery(filter), limit: PAGE };
+  const narrowed = toQuery(filter);
   const wanted = ({ state }: Merge) => !isState(filter.state) || state === filter.state;
   const [held, setHeld] = useState<Held | null>(null);
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
@@ -45,7 +47,7 @@ function MergeTable({ filter }: { filter: Filter }) {
   const loading = useRef(false);
 
   const load = async (signal: AbortSignal): Promise<void> => {
-    const first = await client.merges.page(narrowed, { signal });
+    const first = await client.merges.page({ ...narrowed, limit: held === null ? PAGE : NEWEST }, { signal });
     const ids = new Set(first.data.map(({ id }) => id));
     const open = held?.rows.filter((merge) => !isFinal(merge.state) && !ids.has(merge.id)).slice(0, MOST_SINGLE) ?? [];
     const fresh = await Promise.all(open.map(({ id }) => client.merges.get(id, { signal })));
@@ -58,7 +60,7 @@ function MergeTable({ filter }: { filter: Filter }) {
     loading.current = true;
     setMoreTrouble(null);
     try {
-      const page = await client.merges.page({ ...narrowed, after });
+      const page = await client.merges.page({ ...narrowed, limit: PAGE, after });
       setHeld((now) => (now === null ? now : withOlderPage(now, page)));
     } catch (error) {
       if (isSignedOut(error)) onSignedOut();
