@@ -2,7 +2,7 @@ import { AmalgamError, ApiKey, CreateApiKey, List, type Scope } from '@amalgam/c
 import type { ApiKeyRow } from '@amalgam/database';
 import { projectOf } from '../plugins/auth.js';
 import type { Api } from '../types.js';
-import { answers, assertId, IdParams, nothing } from './schemas.js';
+import { answers, assertId, IdParams, nothing, timeOf } from './schemas.js';
 
 const tags = ['keys'];
 /** Otherwise a key could make one that may do more than itself. */
@@ -25,7 +25,7 @@ export async function keyRoutes(app: Api): Promise<void> {
     },
     async (request, reply) => {
       const { name, scopes = ['*'], expires_at } = request.body;
-      const expiresAt = expires_at === undefined ? undefined : new Date(expires_at);
+      const expiresAt = expires_at === undefined ? undefined : timeOf(expires_at, '/expires_at');
       if (expiresAt !== undefined && expiresAt.getTime() <= Date.now()) {
         const detail = 'must be in the future';
         throw new AmalgamError('invalid_request', `expires_at ${detail}`, {

@@ -7,7 +7,7 @@ import { createMerge, mergeLocation } from '../services/create-merge.js';
 import { planRecipe } from '../services/plan-recipe.js';
 import { parseYamlBody, readRecipeBody } from '../services/written-recipe.js';
 import type { Api } from '../types.js';
-import { answers, assertId, found, IdParams, MetadataFilter, NameFilter, Paging, page } from './schemas.js';
+import { answers, assertId, found, IdParams, MetadataFilter, NameFilter, Paging, page, timeOf } from './schemas.js';
 
 const tags = ['merges'];
 const RECIPE_ERRORS = [
@@ -118,8 +118,8 @@ export async function mergeRoutes(app: Api): Promise<void> {
       const { limit, after, created_after, created_before, ...filter } = request.query;
       const list = await merges.list(projectOf(request), {
         ...filter,
-        ...(created_after === undefined ? {} : { createdAfter: new Date(created_after) }),
-        ...(created_before === undefined ? {} : { createdBefore: new Date(created_before) }),
+        ...(created_after === undefined ? {} : { createdAfter: timeOf(created_after, '/created_after') }),
+        ...(created_before === undefined ? {} : { createdBefore: timeOf(created_before, '/created_before') }),
         ...page({ limit, after }),
       });
       return { ...list, data: list.data.map(toMergeResource) };

@@ -62,3 +62,11 @@ export function page(query: { limit?: number | undefined; after?: string | undef
     ...(query.after === undefined ? {} : { cursor: query.after }),
   };
 }
+
+/** A time that was sent. The format lets through leap seconds, which dates lack, and years that the database lacks. */
+export function timeOf(text: string, pointer: string): Date {
+  const time = new Date(text);
+  if (time.getTime() >= 0 && time.getUTCFullYear() <= 9999) return time;
+  const detail = 'must be a time between the years 1970 and 9999';
+  throw new AmalgamError('invalid_request', `${pointer} ${detail}`, { errors: [{ pointer, detail }] });
+}

@@ -17,7 +17,7 @@ import Type from 'typebox';
 import { projectOf } from '../plugins/auth.js';
 import { assertUrl, secretOf } from '../services/webhook-input.js';
 import type { Api } from '../types.js';
-import { answers, assertId, found, IdParams, nothing, Paging, page } from './schemas.js';
+import { answers, assertId, found, IdParams, nothing, Paging, page, timeOf } from './schemas.js';
 
 const tags = ['webhooks'];
 const reading = { scope: 'webhooks:read' } as const;
@@ -215,8 +215,8 @@ async function endpointDeliveryRoutes(app: Api): Promise<void> {
         ...page({ limit, after }),
         ...(state === undefined ? {} : { state }),
         ...(type === undefined ? {} : { type }),
-        ...(created_after === undefined ? {} : { createdAfter: new Date(created_after) }),
-        ...(created_before === undefined ? {} : { createdBefore: new Date(created_before) }),
+        ...(created_after === undefined ? {} : { createdAfter: timeOf(created_after, '/created_after') }),
+        ...(created_before === undefined ? {} : { createdBefore: timeOf(created_before, '/created_before') }),
       });
       return { ...list, data: list.data.map(toDeliveryResource) };
     },
@@ -240,7 +240,7 @@ async function endpointDeliveryRoutes(app: Api): Promise<void> {
       const { id } = request.params;
       assertId('webhookEndpoint', id);
       const { since, type } = request.body;
-      const count = await deliveries.redeliverFailed(projectOf(request), id, new Date(since), type);
+      const count = await deliveries.redeliverFailed(projectOf(request), id, timeOf(since, '/since'), type);
       return reply.code(202).send({ object: 'redelivery' as const, deliveries: count });
     },
   );

@@ -213,6 +213,21 @@ describe('webhook endpoints', () => {
     }
   });
 
+  it('takes no times that no clock shows', async () => {
+    const { id } = await create();
+    for (const since of ['2026-12-31T23:59:60Z', '0000-01-01T00:00:00Z']) {
+      const all: [string, string, unknown?][] = [
+        ['POST', `${PATH}/${id}/redeliver`, { since }],
+        ['GET', `${PATH}/${id}/deliveries?created_after=${since}`],
+        ['GET', `/v1/merges?created_before=${since}`],
+        ['POST', '/v1/keys', { name: 'late', expires_at: since }],
+      ];
+      for (const [method, url, body] of all) {
+        expect([method, url, (await world.call(method, url, { body })).status]).toEqual([method, url, 400]);
+      }
+    }
+  });
+
   it('is managed by keys for webhooks, which may do nothing else', async () => {
     const keyWith = async (...scopes: string[]) =>
       (await world.call<{ token: string }>('POST', '/v1/keys', { body: { name: scopes.join(), scopes } })).body.token;
