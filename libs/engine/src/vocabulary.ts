@@ -57,6 +57,7 @@ export function tokenRequest(recipe: Recipe, inputs: MergeInputs): TokenRequest 
   const files = all.map(({ checkpoint }) => checkpoint.files.filter(({ path }) => isTokenizerFile(path)));
   const asks = tokenizer !== undefined || chat_template !== undefined;
   if (!asks && files.filter((own) => own.length > 0).length < 2) return null;
+  if (tokenizer !== undefined) refuseOtherRows(inputs, speakers);
   return {
     recipe: {
       models: references,
@@ -71,6 +72,19 @@ export function tokenRequest(recipe: Recipe, inputs: MergeInputs): TokenRequest 
       rows: speakers[i]?.rows ?? null,
     })),
   };
+}
+
+/** @throws AmalgamError `invalid_recipe` for an adapter beside a model that brings rows of tokens which the model's tokenizer lacks. */
+function refuseOtherRows({ base, models, adapters = [] }: MergeInputs, speakers: readonly Speaker[]): void {
+  for (const [i, adapter] of adapters.entries()) {
+    const { embedding, rows } = speakers[(base === null ? 0 : 1) + i]!;
+    const before = embedding === null ? undefined : models[i]!.checkpoint.tensors.get(embedding)?.shape[0];
+    if (adapter === null || rows === null || before === undefined || rows === before) continue;
+    const detail =
+      `${quote(adapter.reference)} brings an embedding of ${rows} rows where ${quote(models[i]!.reference)} has ${before}: ` +
+      'its tokens are known only where the adapter stands in a model’s place, with that model as the base';
+    throw new AmalgamError('invalid_recipe', detail, { errors: [{ pointer: `/models/${i}/adapter`, detail }] });
+  }
 }
 
 /**

@@ -96,6 +96,29 @@ async function merge(wish: Wish, base: Loaded | null, models: Loaded[], options:
   return { bytes, rows, json, tensors, warnings: planned.warnings, plan: planned };
 }
 
+/** An adapter for models of the tokens x and y, with a tokenizer that has q besides, and rows for it. */
+async function adapterWithToken(): Promise<Loaded> {
+  const folder = join(tempDir(), 'adapter');
+  mkdirSync(folder);
+  const matrix = (rows: number, first: number) => ({
+    dtype: 'F32' as const,
+    shape: [rows, HIDDEN],
+    values: repeat(rows, HIDDEN, first),
+  });
+  await writeModel(folder, 'adapter_model', {
+    'base_model.model.model.layers.0.mlp.lora_A.weight': { dtype: 'F32', shape: [1, HIDDEN], values: [1, 1, 1] },
+    'base_model.model.model.layers.0.mlp.lora_B.weight': { dtype: 'F32', shape: [2, 1], values: [1, 2] },
+    [`base_model.model.${EMBEDDING}`]: matrix(3, 100),
+    [`base_model.model.${HEAD}`]: matrix(3, 1100),
+  });
+  const write = (path: string, content: unknown) => writeFileSync(join(folder, path), JSON.stringify(content));
+  const modules = { target_modules: ['mlp'], modules_to_save: ['embed_tokens', 'lm_head'] };
+  write('adapter_config.json', { peft_type: 'LORA', r: 1, lora_alpha: 1, ...modules });
+  write('tokenizer.json', { model: { type: 'BPE', vocab: { x: 0, y: 1, q: 2 }, merges: [] } });
+  const checkpoint = await describeCheckpoint(localFolder(folder));
+  return { reference: 'adapter', identity: folder, name: 'adapter', checkpoint, path: folder };
+}
+
 /** What only the model at `index` has is what the merge gives. */
 const only = (models: Loaded[], index: number): Pick<Recipe, 'models'> => ({
   models: models.map(({ reference }, i) => ({ model: reference, parameters: { weight: i === index ? 1 : 0 } })),
@@ -200,25 +223,7 @@ describe('a merge of models of different vocabularies', () => {
 
   it('takes the tokens and rows that an adapter brings', async () => {
     const base = await speaker('base', { letters: 'xy', code: 0 });
-    const folder = join(tempDir(), 'adapter');
-    mkdirSync(folder);
-    const matrix = (rows: number, first: number) => ({
-      dtype: 'F32' as const,
-      shape: [rows, HIDDEN],
-      values: repeat(rows, HIDDEN, first),
-    });
-    await writeModel(folder, 'adapter_model', {
-      'base_model.model.model.layers.0.mlp.lora_A.weight': { dtype: 'F32', shape: [1, HIDDEN], values: [1, 1, 1] },
-      'base_model.model.model.layers.0.mlp.lora_B.weight': { dtype: 'F32', shape: [2, 1], values: [1, 2] },
-      [`base_model.model.${EMBEDDING}`]: matrix(3, 100),
-      [`base_model.model.${HEAD}`]: matrix(3, 1100),
-    });
-    const write = (path: string, content: unknown) => writeFileSync(join(folder, path), JSON.stringify(content));
-    const modules = { target_modules: ['mlp'], modules_to_save: ['embed_tokens', 'lm_head'] };
-    write('adapter_config.json', { peft_type: 'LORA', r: 1, lora_alpha: 1, ...modules });
-    write('tokenizer.json', { model: { type: 'BPE', vocab: { x: 0, y: 1, q: 2 }, merges: [] } });
-    const checkpoint = await describeCheckpoint(localFolder(folder));
-    const adapter: Loaded = { reference: 'adapter', identity: folder, name: 'adapter', checkpoint, path: folder };
+    const adapter = await adapterWithToken();
     base.checkpoint.tensors.delete(BIAS);
     const { rows, json } = await merge({ method: 'linear', tokenizer: { source: 'union' } }, base, [adapter]);
     expect(rows(EMBEDDING)).toEqual([100, 101, 102]);
@@ -329,6 +334,18 @@ describe('refused are', () => {
       code: 'tensor_missing',
       detail: '"bare" has no tensor "lm_head.bias", of which the result\'s vocabulary needs rows',
     });
+  });
+
+  it('an adapter beside a model that brings tokens, which only its own tokenizer knows', async () => {
+    const model = await speaker('model', { letters: 'xy', code: 0 });
+    const adapter = await adapterWithToken();
+    const recipe: Recipe = { method: 'passthrough', models: [{ model: 'model', adapter: 'adapter' }] };
+    const inputs = { base: null, models: [model], adapters: [adapter] };
+    const detail = expect.stringContaining('"adapter" brings an embedding of 3 rows where "model" has 2') as string;
+    expect(() => tokenRequest({ ...recipe, tokenizer: { source: 'base' } }, inputs)).toThrow(
+      expect.objectContaining({ code: 'invalid_recipe', errors: [{ pointer: '/models/0/adapter', detail }] }) as Error,
+    );
+    expect(tokenRequest(recipe, inputs)).toBeNull();
   });
 
   it('embeddings of integers, which no mean can be taken of', async () => {
