@@ -59,10 +59,10 @@ describe.skipIf(executable === null)(executable === null ? `${NAME}: SKIPPED, ${
   const writeModel = async (name: string, bytes: number, seed: number) => {
     const path = join(folder, name);
     await mkdir(path);
-    const data = Float32Array.from({ length: bytes / 4 }, (_, i) => Math.sin(i * 0.37 + seed));
+    const values = Float32Array.from({ length: bytes / 4 }, (_, i) => Math.sin(i * 0.37 + seed));
     await writeFile(
       join(path, 'model.safetensors'),
-      encodeSafetensors([{ name: 'w', dtype: 'F32', shape: [data.length], data }]),
+      encodeSafetensors([{ name: 'w', dtype: 'F32', shape: [values.length], data: new Uint8Array(values.buffer) }]),
     );
     await writeFile(join(path, 'config.json'), JSON.stringify({ model_type: 'sine', seed }));
     return path;

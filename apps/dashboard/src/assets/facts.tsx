@@ -57,7 +57,11 @@ function contentsOf(asset: Asset): [string, ReactNode][] {
 
 function sourceOf(asset: Asset): ReactNode {
   if (asset.object === 'checkpoint' && asset.merge_id !== null) {
-    return <a href={hrefOf(['merges', asset.merge_id])}>{asset.merge_id}</a>;
+    return (
+      <a className="id" href={hrefOf(['merges', asset.merge_id])}>
+        {asset.merge_id}
+      </a>
+    );
   }
   return asset.uri === null ? 'upload' : <code>{asset.uri}</code>;
 }
