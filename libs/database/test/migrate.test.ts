@@ -95,6 +95,24 @@ describe('migrate', () => {
     ]);
   });
 
+  it('keeps deliveries of merges’ own webhooks, with their types and where their schedules stand', async () => {
+    for (const name of await readdir(dir)) if (name > '20261127') await rm(join(dir, name), { recursive: true });
+    await migrate({ url: database.url, dir });
+    await query(`INSERT INTO projects (id, name) VALUES ('prj_1', 'p')`);
+    await query(`INSERT INTO merges (id, project_id, state, method, recipe)
+                 VALUES ('mrg_1', 'prj_1', 'queued', 'linear', '{}')`);
+    await query(
+      `INSERT INTO events (id, merge_id, seq, type, data) VALUES ('evt_1', 'mrg_1', 1, 'merge.queued', '{}')`,
+    );
+    await query(`INSERT INTO deliveries (id, project_id, merge_id, event_id, url, body, attempts, created_at)
+                 VALUES ('dlv_1', 'prj_1', 'mrg_1', 'evt_1', 'https://hooks.test/', '{}', 3, '2026-11-01T00:00:00Z')`);
+
+    await migrate({ url: database.url });
+    expect(
+      await query(`SELECT type, endpoint_id, schedule_step, scheduled_at = created_at AS same FROM deliveries`),
+    ).toEqual([{ type: 'merge.queued', endpoint_id: null, schedule_step: 3, same: true }]);
+  });
+
   it('refuses when an applied file was changed, and names it', async () => {
     await migrate({ url: database.url, dir });
     await writeFile(join(dir, '20261123000000_init', 'migration.sql'), 'SELECT 1;');
