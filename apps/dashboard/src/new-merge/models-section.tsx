@@ -2,9 +2,9 @@ import type { Method } from '@amalgam/contracts';
 import { useAssetName } from '../asset-names.js';
 import { Section } from '../parts/section.js';
 import { AssetPicker } from './asset-picker.js';
-import { type Draft, getAt, isRecord, listAt, type Path, placesOf, pointerOf, textAt } from './draft.js';
+import { type Draft, getAt, listAt, type Path, placesOf, pointerOf, textAt } from './draft.js';
 import { Field } from './field.js';
-import { readFields } from './fields.js';
+import { readFields, showSetting } from './fields.js';
 import { ParameterFields } from './parameter-fields.js';
 import { Typed } from './typed.js';
 
@@ -60,7 +60,11 @@ function ModelRow({ index, method, draft, change }: ModelsSectionProps & { index
   const id = textAt(draft, [...path, 'model']);
   const name = useAssetName('checkpoint', id);
   const fields = method === undefined ? [] : readFields(method.model_parameters);
-  const own = getAt(draft, [...path, 'parameters']);
+  // A recipe that was filled in has the defaults for each model; only what differs is worth seeing at once.
+  const own = fields.some(({ name: key, fallback }) => {
+    const value = showSetting(getAt(draft, [...path, 'parameters', key]));
+    return value !== '' && value !== (showSetting(getAt(draft, ['parameters', key])) || fallback);
+  });
   return (
     <li className="row">
       <div className="row-head">
@@ -81,7 +85,7 @@ function ModelRow({ index, method, draft, change }: ModelsSectionProps & { index
           )}
         </Field>
       ) : null}
-      <details open={isRecord(own)}>
+      <details open={own}>
         <summary>Its own name and parameters</summary>
         <Field
           label="Name"
