@@ -8,7 +8,7 @@ import type { Planned } from './use-plan.js';
 export function PlanPanel({ planned: { plan, problems, behind }, asked }: { planned: Planned; asked: boolean }) {
   return (
     <Section title="Plan" aside={<span className="dim">{behind && asked ? 'checking…' : ''}</span>}>
-      <div role="status" className={behind ? 'behind' : undefined}>
+      <div role="status" aria-busy={behind && asked} className={behind ? 'behind' : undefined}>
         {!asked ? <p className="dim">Choose models, and what the merge will do shows here.</p> : null}
         {problems.length === 0 ? null : <Problems problems={problems} />}
         {plan === null ? null : <Facts plan={plan} />}
