@@ -49,6 +49,12 @@ describe.skipIf(executable === null)(executable === null ? `${NAME}: SKIPPED, ${
     await first.getByRole('heading', { name: 'Overview' }).waitFor();
     return { context: made, page: first };
   };
+  const picture = async (at: Page, name: string) => {
+    const pictures = process.env['AMALGAM_SCREENSHOTS'];
+    if (pictures === undefined) return;
+    await mkdir(pictures, { recursive: true });
+    await at.screenshot({ path: join(pictures, `assets-${name}.png`), fullPage: true });
+  };
   const region = (title: string) => page.getByRole('region', { name: title, exact: true }).first();
   const upload = (name: string) => page.getByRole('article', { name: `Upload of ${name}` });
   const named = async (name: string) => {
@@ -166,6 +172,7 @@ describe.skipIf(executable === null)(executable === null ? `${NAME}: SKIPPED, ${
     await upload('sine').getByText('1 of 2 files').waitFor();
     await upload('sine').getByRole('button', { name: 'Pause' }).click();
     await upload('sine').getByText('paused').waitFor();
+    await picture(page, 'paused');
     const { id, state } = await named('sine');
     expect(state).toBe('pending');
 
@@ -291,6 +298,7 @@ describe.skipIf(executable === null)(executable === null ? `${NAME}: SKIPPED, ${
     await dialog.getByRole('link', { name: 'goes on for long' }).waitFor();
     await dialog.getByRole('button', { name: 'Delete' }).click();
     await dialog.getByRole('alert').getByText('checkpoint_in_use').waitFor();
+    await picture(page, 'in-use');
     await dialog.getByRole('button', { name: 'Keep it' }).click();
     await dialog.waitFor({ state: 'detached' });
     await client.merges.cancel(merge.id);
@@ -336,11 +344,7 @@ describe.skipIf(executable === null)(executable === null ? `${NAME}: SKIPPED, ${
       if (name === 'checkpoints') {
         await made.page.getByLabel('Choose files').setInputFiles([join(ZOO, 'base.safetensors')]);
       }
-      const pictures = process.env['AMALGAM_SCREENSHOTS'];
-      if (pictures !== undefined) {
-        await mkdir(pictures, { recursive: true });
-        await made.page.screenshot({ path: join(pictures, `assets-${name}-${screen.name}.png`), fullPage: true });
-      }
+      await picture(made.page, `${name}-${screen.name}`);
       expect({ name, barriers: await findBarriers(made.page) }).toEqual({ name, barriers: [] });
       const width = await made.page.evaluate('document.documentElement.scrollWidth');
       expect({ name, width }).toEqual({ name, width: screen.viewport.width });
