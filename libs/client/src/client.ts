@@ -10,6 +10,7 @@ import type {
   Delivery,
   List,
   Merge,
+  MergeCounts,
   MergeEvent,
   MergeState,
   Method,
@@ -118,6 +119,8 @@ export function createClient(options: ClientOptions) {
     /** One page, for whoever shows pages; `next_cursor` is the next one's `after`. */
     page: (query: MergeQuery & PageQuery = {}, more?: Abortable) =>
       get<List<Merge>>('/v1/merges', { ...more, query: query as Query }),
+    /** How many there are, by state. */
+    counts: (more?: Abortable) => get<MergeCounts>('/v1/merges/counts', more),
     cancel: (id: string, more?: Abortable) => post<Merge>(`/v1/merges/${id}/cancel`, undefined, more),
     retry: (id: string, more?: Abortable) => post<Merge>(`/v1/merges/${id}/retry`, undefined, more),
     report: (id: string, more?: Abortable) => get<Report>(`/v1/merges/${id}/report`, more),

@@ -1,6 +1,6 @@
 import Type, { type Static } from 'typebox';
 import { ID_PATTERNS } from './ids.js';
-import { LANES } from './states.js';
+import { LANES, MERGE_STATES, type MergeState } from './states.js';
 
 /**
  * What an API key may do: `read` asks, `write` changes, `webhooks:…` do so with webhook endpoints and deliveries only,
@@ -58,6 +58,16 @@ export const CreateSession = Type.Object(
   { additionalProperties: false, title: 'CreateSession' },
 );
 export type CreateSession = Static<typeof CreateSession>;
+
+/** How many merges of a project are in each state. */
+export const MergeCounts = Type.Object(
+  {
+    object: Type.Literal('merge_counts'),
+    ...(Object.fromEntries(MERGE_STATES.map((state) => [state, Count])) as Record<MergeState, typeof Count>),
+  },
+  { title: 'MergeCounts' },
+);
+export type MergeCounts = Static<typeof MergeCounts>;
 
 export const LaneStatus = Type.Object({
   lane: Type.Enum([...LANES]),

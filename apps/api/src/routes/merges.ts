@@ -1,4 +1,4 @@
-import { AmalgamError, CreateMerge, List, MERGE_STATES, Merge, Plan, PlanMerge } from '@amalgam/contracts';
+import { AmalgamError, CreateMerge, List, MERGE_STATES, Merge, MergeCounts, Plan, PlanMerge } from '@amalgam/contracts';
 import { toMergeResource } from '@amalgam/database';
 import type { FastifyRequest } from 'fastify';
 import Type from 'typebox';
@@ -124,6 +124,19 @@ export async function mergeRoutes(app: Api): Promise<void> {
       });
       return { ...list, data: list.data.map(toMergeResource) };
     },
+  );
+
+  app.get(
+    '/merges/counts',
+    {
+      schema: {
+        operationId: 'countMerges',
+        tags,
+        summary: 'How many merges there are, by state',
+        response: answers({ 200: MergeCounts }),
+      },
+    },
+    async (request) => ({ object: 'merge_counts' as const, ...(await merges.counts(projectOf(request))) }),
   );
 
   app.get(

@@ -1,4 +1,4 @@
-import { type List, Merge, Plan, type Problem, validate } from '@amalgam/contracts';
+import { type List, Merge, type MergeCounts, Plan, type Problem, validate } from '@amalgam/contracts';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { claim, queueMerge, register, succeed, useWorld, weights } from '../support/world.js';
 
@@ -235,6 +235,18 @@ describe('merges', () => {
     expect(again.headers['location']).toBe(`/v1/merges/${merge.id}`);
     await succeed(world, await claim(world, merge.id));
     expect((await post(`/v1/merges/${merge.id}/retry`)).body.code).toBe('merge_finished');
+  });
+
+  it('counts them by state, each project its own', async () => {
+    const count = async (token?: string) =>
+      (await world.call<MergeCounts>('GET', '/v1/merges/counts', token === undefined ? {} : { token })).body;
+    const before = await count();
+    await queueMerge(world);
+    const canceled = await queueMerge(world);
+    await post(`/v1/merges/${canceled.id}/cancel`);
+    const expected = { ...before, queued: before.queued + 1, canceled: before.canceled + 1 };
+    expect(await count()).toEqual(expected);
+    expect(await count(world.strangerToken)).toMatchObject({ object: 'merge_counts', queued: 0, canceled: 0 });
   });
 
   it('hides merges from other projects', async () => {

@@ -53,6 +53,7 @@ describe('the OpenAPI document', () => {
           `GET /v1/${plural}/{id}/files/{path}`,
         ]),
         'GET /v1/merges',
+        'GET /v1/merges/counts',
         'POST /v1/merges',
         'POST /v1/merges/plan',
         'GET /v1/merges/{id}',

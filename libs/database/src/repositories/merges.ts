@@ -4,6 +4,7 @@ import {
   type InputRole,
   type Lane,
   type List,
+  MERGE_STATES,
   type MergeState,
   type Recipe,
 } from '@amalgam/contracts';
@@ -92,6 +93,16 @@ export class MergeRepository {
       }
       return merge;
     });
+  }
+
+  /** How many there are, by state. */
+  async counts(projectId: string): Promise<Record<MergeState, number>> {
+    const groups = await this.context.prisma.merge.groupBy({ by: ['state'], where: { projectId }, _count: true });
+    const counts = new Map(groups.map(({ state, _count }) => [state, _count]));
+    return Object.fromEntries(MERGE_STATES.map((state) => [state, counts.get(state) ?? 0])) as Record<
+      MergeState,
+      number
+    >;
   }
 
   async get(projectId: string, id: string): Promise<MergeRow | null> {
