@@ -143,7 +143,7 @@ describe.skipIf(executable === null)(executable === null ? `${NAME}: SKIPPED, ${
   it('filters deliveries, and keeps the filter in the address', async () => {
     await page.getByRole('link', { name: 'Close' }).click();
     const log = page.locator('section.card', { has: page.getByRole('heading', { name: 'Deliveries' }) });
-    expect(await log.locator('tbody tr').count()).toBe(2);
+    await expect.poll(() => log.locator('tbody tr').count(), { timeout: 10_000 }).toBe(2);
     await log.getByLabel('State').selectOption('failed');
     await log.getByText('No delivery is like that.').waitFor();
     expect(new URL(page.url()).hash).toMatch(/\?state=failed$/);
