@@ -8,18 +8,13 @@ import { encodeSafetensors } from '@amalgam/tensors';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { findBarriers, findBrowser, launchBrowser, NO_BROWSER } from '../support/browser.js';
+import { SCREENS } from '../support/dashboard.js';
 import { startTestService, type TestService } from '../support/service.js';
 import { ZOO } from '../support/zoo-service.js';
 
 // Uploads and what is stored, in a real browser over the real service. AMALGAM_SCREENSHOTS=folder keeps pictures.
 const executable = findBrowser();
 const NAME = 'checkpoints, graphs and datasets in Chromium';
-
-const SCREENS = [
-  { name: 'light', colorScheme: 'light', viewport: { width: 1280, height: 900 } },
-  { name: 'dark', colorScheme: 'dark', viewport: { width: 1280, height: 900 } },
-  { name: 'phone', colorScheme: 'light', viewport: { width: 390, height: 844 } },
-] as const;
 
 describe.skipIf(executable === null)(executable === null ? `${NAME}: SKIPPED, ${NO_BROWSER}` : NAME, () => {
   let service: TestService;

@@ -5,6 +5,7 @@ import type { Merge, Recipe, Report } from '@amalgam/contracts';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { findBarriers, findBrowser, launchBrowser, NO_BROWSER } from '../support/browser.js';
+import { SCREENS } from '../support/dashboard.js';
 import { startTestService, type TestService } from '../support/service.js';
 import { uploadZoo } from '../support/zoo-service.js';
 
@@ -22,12 +23,6 @@ interface Canvas {
     getImageData(x: number, y: number, width: number, height: number): { data: Uint8ClampedArray<ArrayBuffer> };
   };
 }
-
-const SCREENS = [
-  { name: 'light', colorScheme: 'light', viewport: { width: 1280, height: 900 } },
-  { name: 'dark', colorScheme: 'dark', viewport: { width: 1280, height: 900 } },
-  { name: 'phone', colorScheme: 'light', viewport: { width: 390, height: 844 } },
-] as const;
 
 describe.skipIf(executable === null)(executable === null ? `${NAME}: SKIPPED, ${NO_BROWSER}` : NAME, () => {
   let service: TestService;

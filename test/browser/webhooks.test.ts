@@ -6,17 +6,12 @@ import { Webhook } from 'standardwebhooks';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Receiver, startReceiver } from '../../apps/worker/test/receiver.js';
 import { findBarriers, findBrowser, launchBrowser, NO_BROWSER } from '../support/browser.js';
+import { SCREENS } from '../support/dashboard.js';
 import { startTestService, type TestService } from '../support/service.js';
 
 // The pages for webhooks and keys in a real browser, over the real service.
 const executable = findBrowser();
 const NAME = 'webhooks and keys in Chromium';
-
-const SCREENS = [
-  { name: 'light', colorScheme: 'light', viewport: { width: 1280, height: 900 } },
-  { name: 'dark', colorScheme: 'dark', viewport: { width: 1280, height: 900 } },
-  { name: 'phone', colorScheme: 'light', viewport: { width: 390, height: 844 } },
-] as const;
 
 describe.skipIf(executable === null)(executable === null ? `${NAME}: SKIPPED, ${NO_BROWSER}` : NAME, () => {
   let service: TestService;

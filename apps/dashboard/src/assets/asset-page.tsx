@@ -1,5 +1,6 @@
 import type { AssetKind } from '@amalgam/contracts';
 import { useState } from 'react';
+import { Files } from '../parts/files.js';
 import { Loading, TroubleNote } from '../parts/notes.js';
 import { hrefOf } from '../router.js';
 import { mayWrite, useSession } from '../session.js';
@@ -9,9 +10,8 @@ import { Config } from './config.js';
 import { DatasetTensors } from './dataset-tensors.js';
 import { DeleteDialog } from './delete-dialog.js';
 import { Facts } from './facts.js';
-import { Files } from './files.js';
 import { GraphContents } from './graph-contents.js';
-import { type Asset, callsOf, KINDS } from './kinds.js';
+import { type Asset, callsOf, fileUrl, KINDS } from './kinds.js';
 import { Lineage } from './lineage.js';
 import { Tensors } from './tensors/tensors.js';
 import { ResumePanel } from './upload/resume-panel.js';
@@ -77,7 +77,7 @@ function Shown({ asset, query }: { asset: Asset; query: URLSearchParams }) {
           {asset.object === 'graph' ? <GraphContents graph={asset} /> : null}
           {asset.object === 'dataset' ? <DatasetTensors dataset={asset} /> : null}
           {asset.object === 'checkpoint' ? <Config checkpoint={asset} /> : null}
-          <Files asset={asset} />
+          <Files files={asset.files} urlOf={(path) => fileUrl(asset, path)} />
         </>
       )}
     </>

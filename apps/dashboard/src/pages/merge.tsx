@@ -6,7 +6,6 @@ import { Actions } from '../merge/actions.js';
 import { Attempts } from '../merge/attempts.js';
 import { CoefficientMap } from '../merge/coefficients.js';
 import { EventLog } from '../merge/event-log.js';
-import { Files } from '../merge/files.js';
 import { LayerSharesTable } from '../merge/layer-shares.js';
 import { Lineage } from '../merge/lineage.js';
 import { Progress } from '../merge/progress.js';
@@ -17,6 +16,7 @@ import { TensorShares } from '../merge/tensor-shares.js';
 import { Timeline } from '../merge/timeline.js';
 import { TuningCharts } from '../merge/tuning-charts.js';
 import { type Connection, useMerge } from '../merge/use-merge.js';
+import { Files } from '../parts/files.js';
 import { Loading, TroubleNote } from '../parts/notes.js';
 import { Section } from '../parts/section.js';
 import { StateBadge } from '../parts/state-badge.js';
@@ -64,7 +64,7 @@ export function MergePage({ id }: { id: string }) {
       {report === null ? null : <LayerSharesTable report={report} />}
       {report === null ? null : <TensorShares report={report} />}
       <Lineage merge={merge} />
-      {merge.result === null ? null : <Files mergeId={merge.id} files={merge.result.files} />}
+      {merge.result === null ? null : <Files files={merge.result.files} urlOf={(path) => linkTo(merge.id, path)} />}
       <Attempts attempts={merge.attempts} />
       <EventLog events={events} />
       <Reproduce merge={merge} />
@@ -142,4 +142,8 @@ function Totals({ report: { bytes_read, bytes_written, peak_rss_bytes, tuning } 
           }`}
     </p>
   );
+}
+
+function linkTo(mergeId: string, path: string): string {
+  return `/v1/merges/${mergeId}/files/${path.split('/').map(encodeURIComponent).join('/')}`;
 }

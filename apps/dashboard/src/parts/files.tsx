@@ -1,10 +1,10 @@
+import type { AssetFile } from '@amalgam/contracts';
 import { showBytes } from '../format.js';
-import { CopyButton } from '../parts/copy-button.js';
-import { Scroll, Section } from '../parts/section.js';
-import { type Asset, fileUrl } from './kinds.js';
+import { CopyButton } from './copy-button.js';
+import { Scroll, Section } from './section.js';
 
-/** An asset's files, to download. */
-export function Files({ asset }: { asset: Asset }) {
+/** Files to download, with their digests where they are known. `urlOf` gives a file's address. */
+export function Files({ files, urlOf }: { files: readonly AssetFile[]; urlOf: (path: string) => string }) {
   return (
     <Section title="Files">
       <Scroll label="Files" tall>
@@ -17,10 +17,10 @@ export function Files({ asset }: { asset: Asset }) {
             </tr>
           </thead>
           <tbody>
-            {asset.files.map(({ path, bytes, sha256 }) => (
+            {files.map(({ path, bytes, sha256 }) => (
               <tr key={path}>
                 <th scope="row">
-                  <a href={fileUrl(asset, path)} download>
+                  <a href={urlOf(path)} download>
                     {path}
                   </a>
                 </th>
