@@ -5,44 +5,13 @@ import { describe, expect, test } from 'vitest';
 import type { Vectors } from './brute-force.js';
 import { consensusTa, magmax, metagptFactors, modelBreadcrumbs, pcb, taskVectors } from './brute-papers.js';
 import type { Shapes } from './brute-sparse.js';
-import { decode, input, type Loaded, merge, sha256, tempDir, writeModel } from './support.js';
+import { type Files, type FloatDtype, type Values, write } from './model-files.js';
+import { decode, type Loaded, merge, sha256 } from './support.js';
 
-type FloatDtype = 'F32' | 'BF16' | 'F16';
-type Values = Record<string, ArrayLike<number>>;
 type Recipe = Parameters<typeof merge>[0];
-
-interface Files {
-  base: Loaded;
-  models: Loaded[];
-  /** What the files hold after rounding to their dtype. */
-  values: { base: Vectors; models: Vectors[] };
-}
 
 const f = Math.fround;
 const elements = (shape: readonly number[]) => shape.reduce((n, size) => n * size, 1);
-
-async function write(shapes: Shapes, base: Values, models: Values[], dtype: FloatDtype = 'F32'): Promise<Files> {
-  const dir = tempDir();
-  const load = async (name: string, values: Values) => {
-    const tensors = Object.entries(values).map(([tensor, list]) => [
-      tensor,
-      { dtype, shape: [...shapes[tensor]!], values: Float32Array.from(list) },
-    ]);
-    return input(await writeModel(dir, name, Object.fromEntries(tensors)), name);
-  };
-  const rounded = (values: Values): Vectors =>
-    new Map(
-      Object.entries(values).map(([name, list]) => [
-        name,
-        toFloat32(dtype, fromFloat32(dtype, Float32Array.from(list))),
-      ]),
-    );
-  return {
-    base: await load('base', base),
-    models: await Promise.all(models.map((values, i) => load(`m${i}`, values))),
-    values: { base: rounded(base), models: models.map(rounded) },
-  };
-}
 
 const SMALL: Shapes = { a: [7, 3], 'b.bias': [5], cube: [2, 3, 4], ones: [3, 1], scalar: [], empty: [0, 4], z: [33] };
 

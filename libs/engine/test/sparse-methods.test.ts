@@ -2,42 +2,9 @@ import { isAmalgamError } from '@amalgam/contracts';
 import { fromFloat32, toFloat32 } from '@amalgam/tensors';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { Vectors } from './brute-force.js';
 import { type Combine, type Keep, mergeSparse, type Shapes } from './brute-sparse.js';
-import { decode, input, type Loaded, merge, sha256, tempDir, writeModel } from './support.js';
-
-type FloatDtype = 'F32' | 'BF16' | 'F16';
-type Values = Record<string, ArrayLike<number>>;
-
-interface Files {
-  base: Loaded;
-  models: Loaded[];
-  /** What the files hold after rounding to their dtype. */
-  values: { base: Vectors; models: Vectors[] };
-}
-
-async function write(shapes: Shapes, base: Values, models: Values[], dtype: FloatDtype = 'F32'): Promise<Files> {
-  const dir = tempDir();
-  const load = async (name: string, values: Values) => {
-    const model = Object.entries(values).map(([tensor, list]) => [
-      tensor,
-      { dtype, shape: [...shapes[tensor]!], values: Float32Array.from(list) },
-    ]);
-    return input(await writeModel(dir, name, Object.fromEntries(model)), name);
-  };
-  const rounded = (values: Values): Vectors =>
-    new Map(
-      Object.entries(values).map(([name, list]) => [
-        name,
-        toFloat32(dtype, fromFloat32(dtype, Float32Array.from(list))),
-      ]),
-    );
-  return {
-    base: await load('base', base),
-    models: await Promise.all(models.map((values, i) => load(`m${i}`, values))),
-    values: { base: rounded(base), models: models.map(rounded) },
-  };
-}
+import { type Files, type FloatDtype, type Values, write } from './model-files.js';
+import { decode, type Loaded, merge, sha256 } from './support.js';
 
 const elements = (shape: readonly number[]) => shape.reduce((n, size) => n * size, 1);
 
