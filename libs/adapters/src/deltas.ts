@@ -1,9 +1,9 @@
-import { isFloat, quote } from '@amalgam/contracts';
+import { isFloat, quote, showShape } from '@amalgam/contracts';
 import type { CheckpointDescription, CheckpointTensor } from '@amalgam/tensors';
 import { type AdapterConfig, readAdapterConfig } from './adapter-config.js';
 import { collectFactors, type FactorPair } from './factors.js';
 import { inOutEvidence } from './orientation.js';
-import { type Problem, problemError, showShape } from './problems.js';
+import { type Problem, problemError } from './problems.js';
 import { findRename } from './targets.js';
 
 /** A factor of a product as the adapter stores it, as a matrix: further dimensions are flattened into the last one. */

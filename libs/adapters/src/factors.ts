@@ -1,8 +1,8 @@
-import { isFloat, quote } from '@amalgam/contracts';
+import { isFloat, quote, showShape } from '@amalgam/contracts';
 import type { CheckpointDescription, CheckpointTensor } from '@amalgam/tensors';
 import { type AdapterConfig, scaleOf } from './adapter-config.js';
 import { parseAdapterName } from './adapter-names.js';
-import { type Problem, showShape } from './problems.js';
+import type { Problem } from './problems.js';
 
 /** Both factors of one module. */
 export interface FactorPair {

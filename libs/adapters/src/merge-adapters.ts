@@ -1,4 +1,4 @@
-import { AmalgamError, type Dtype, type FieldError, quote, quoteList } from '@amalgam/contracts';
+import { AmalgamError, type Dtype, type FieldError, quote, quoteList, showShape } from '@amalgam/contracts';
 import { type AdapterConfig, readAdapterConfig } from './adapter-config.js';
 import { collectFactors, type FactorPair } from './factors.js';
 import { adapterConfigOf, layOutAdapter } from './output.js';
@@ -11,7 +11,7 @@ import type {
   RangeOptions,
   Term,
 } from './plan.js';
-import { type Problem, problemError, showShape } from './problems.js';
+import { type Problem, problemError } from './problems.js';
 import { planMemory } from './work/memory.js';
 
 export interface AdapterMergeSettings {

@@ -1,7 +1,4 @@
-import { AmalgamError } from '@amalgam/contracts';
-
-/** Most problems that an answer lists; a wrong adapter can have thousands. */
-const MOST_PROBLEMS = 100;
+import { AmalgamError, problemsError } from '@amalgam/contracts';
 
 export interface Problem {
   code: 'invalid_checkpoint' | 'tensor_missing' | 'shape_mismatch' | 'dtype_unsupported';
@@ -10,16 +7,9 @@ export interface Problem {
 
 /** One error for all of them, with the code and words of the first. */
 export function problemError(problems: readonly Problem[], label: string, pointer: string | undefined): AmalgamError {
-  const [first] = problems;
-  const more = problems.length > 1 ? ` (and ${problems.length - 1} more)` : '';
-  const errors = problems
-    .slice(0, MOST_PROBLEMS)
-    .map(({ detail }) => ({ pointer: pointer ?? '', detail: `${label}: ${detail}` }));
-  return new AmalgamError(first?.code ?? 'invalid_checkpoint', `${label}: ${first?.detail ?? ''}${more}`, {
-    errors: problems.length > 1 || pointer !== undefined ? errors : [],
-  });
-}
-
-export function showShape(shape: readonly number[]): string {
-  return `[${shape.join(', ')}]`;
+  const error = problemsError(
+    problems.map(({ code, detail }) => ({ code, pointer: pointer ?? '', detail: `${label}: ${detail}` })),
+  );
+  // A single problem of no field has nothing to list.
+  return problems.length > 1 || pointer !== undefined ? error : new AmalgamError(error.code, error.detail);
 }

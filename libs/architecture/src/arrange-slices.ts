@@ -1,9 +1,8 @@
-import { quote } from '@amalgam/contracts';
+import { type FieldProblem, quote } from '@amalgam/contracts';
 import type { ArrangedTensor } from './arrangement.js';
 import { isUnder, joinBlockName, splitBlockName } from './block-names.js';
 import type { LayerOrigin } from './followed-config.js';
 import { blockTensor, type Input, isBuffer, lookUp, ownHeads } from './inputs.js';
-import type { Problem } from './refusal.js';
 import { type ModuleKey, type OpenSlice, type SliceSource, stackOf } from './slice-sources.js';
 import { warnOfSlices } from './slice-warnings.js';
 import type { Stack } from './stacks.js';
@@ -28,7 +27,7 @@ export function arrangeSlices(
   module: ModuleKey,
   slices: readonly OpenSlice[],
   at: string,
-  problems: Problem[],
+  problems: FieldProblem[],
   warnings: string[],
 ): SlicedModule {
   const stack = donor.architecture.stacks[stackIndex];
@@ -110,7 +109,7 @@ function lacks(
   slice: OpenSlice,
   nameIn: (source: SliceSource) => string | null,
   at: string,
-): Problem {
+): FieldProblem {
   const having = [slice.base, ...slice.models].find((other) => other !== null && nameIn(other) !== null);
   const there = having ? ` that ${quote(having.input.reference)} has as ${quote(nameIn(having) ?? name)}` : '';
   return {

@@ -1,11 +1,19 @@
-import { escapePointer, findModel, quote, quoteList, type Recipe, suggest } from '@amalgam/contracts';
+import {
+  escapePointer,
+  type FieldProblem,
+  findModel,
+  problemsError,
+  quote,
+  quoteList,
+  type Recipe,
+  suggest,
+} from '@amalgam/contracts';
 import { arrangeSlices } from './arrange-slices.js';
 import type { ArrangedInputs, ArrangedTensor, Arrangement } from './arrangement.js';
 import { tellDifferences } from './differences.js';
 import { followLayers, type LayerOrigin } from './followed-config.js';
 import { untie } from './heads.js';
 import { type Input, type Inputs, isBuffer, lookUp, openInputs } from './inputs.js';
-import { type Problem, toError } from './refusal.js';
 import { type ModuleKey, openSlices } from './slice-sources.js';
 
 /** How many models a method merges; maximum null: any number. */
@@ -32,10 +40,10 @@ const ANY_NUMBER: Takes = { minimum: 1, maximum: null };
  */
 export function arrange(recipe: Recipe, given: ArrangedInputs, takes: Takes = ANY_NUMBER): Arrangement {
   const inputs = openInputs(given);
-  const problems: Problem[] = [];
+  const problems: FieldProblem[] = [];
   const warnings = tellDifferences(inputs);
   const parts = partsOf(recipe, inputs, problems);
-  if (problems.length > 0) throw toError(problems);
+  if (problems.length > 0) throw problemsError(problems);
 
   const sliced = new Map<Part, { tensors: ArrangedTensor[]; layers: LayerOrigin[] }>();
   const tensors: ArrangedTensor[] = [];
@@ -53,7 +61,7 @@ export function arrange(recipe: Recipe, given: ArrangedInputs, takes: Takes = AN
       followStack(inputs.donor, stack, result.layers, (text) => warnings.push(text)),
     );
   }
-  if (problems.length > 0) throw toError(problems);
+  if (problems.length > 0) throw problemsError(problems);
 
   keepImplied(inputs.donor, changes);
 
@@ -72,7 +80,7 @@ export function arrange(recipe: Recipe, given: ArrangedInputs, takes: Takes = AN
     const where = `${quoteList(others)} in no module of the recipe`;
     if (forOthers === undefined) {
       const detail = `${where}: ${recipe.models.length} models are too many or too few there; name their modules, with models`;
-      throw toError([{ code: 'invalid_recipe', pointer: '/modules', detail }]);
+      throw problemsError([{ code: 'invalid_recipe', pointer: '/modules', detail }]);
     }
     if (forOthers.length < recipe.models.length) warnings.push(`${where}: from the first model`);
   }
@@ -103,7 +111,7 @@ interface Part {
   holds(name: string): boolean;
 }
 
-function partsOf(recipe: Recipe, { donor }: Inputs, problems: Problem[]): Part[] {
+function partsOf(recipe: Recipe, { donor }: Inputs, problems: FieldProblem[]): Part[] {
   const { stacks, modules } = donor.architecture;
   const refuse = (pointer: string, detail: string) => problems.push({ code: 'invalid_recipe', pointer, detail });
   if (recipe.slices !== undefined) {

@@ -1,6 +1,5 @@
-import { findModel, quote, type Recipe, type Slice } from '@amalgam/contracts';
+import { type FieldProblem, findModel, quote, type Recipe, type Slice } from '@amalgam/contracts';
 import type { Input, Inputs } from './inputs.js';
-import type { Problem } from './refusal.js';
 import type { Stack } from './stacks.js';
 
 /** A run of layers of an input that goes into a slice. */
@@ -38,7 +37,7 @@ export function openSlices(
   { base, models }: Inputs,
   module: ModuleKey,
   at: string,
-  problems: Problem[],
+  problems: FieldProblem[],
 ): OpenSlice[] {
   const refuse = (pointer: string, detail: string) => problems.push({ code: 'invalid_recipe', pointer, detail });
   return slices.flatMap((slice, index) => {

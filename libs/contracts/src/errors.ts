@@ -68,9 +68,13 @@ export interface FieldError {
   detail: string;
 }
 
+/** Most errors that an answer lists: a wrong model, or a body of a megabyte, can have a hundred thousand. */
+export const MOST_ERRORS = 100;
+
 /**
  * The one error class of the project. `detail` is written for the person who sent the input: it names the
- * file, field or tensor and the rule it breaks, and never holds a secret.
+ * file, field or tensor and the rule it breaks, and never holds a secret. Of
+ * `errors` the first hundred are listed.
  */
 export class AmalgamError extends Error {
   readonly code: ErrorCode;
@@ -80,7 +84,7 @@ export class AmalgamError extends Error {
     super(detail, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = 'AmalgamError';
     this.code = code;
-    this.errors = options.errors ?? [];
+    this.errors = (options.errors ?? []).slice(0, MOST_ERRORS);
   }
 
   get detail(): string {
@@ -99,6 +103,17 @@ export class AmalgamError extends Error {
   get exitCode(): 1 | 2 {
     return this.status < 500 && this.code !== 'canceled' ? 2 : 1;
   }
+}
+
+/** A field's error with a code of its own. */
+export type FieldProblem = FieldError & { code: ErrorCode };
+
+/** One error for all problems, at least one: the first one's code and words, and how many more there are. */
+export function problemsError(problems: readonly FieldProblem[]): AmalgamError {
+  const [first] = problems;
+  const more = problems.length > 1 ? ` (and ${problems.length - 1} more)` : '';
+  const errors = problems.slice(0, MOST_ERRORS).map(({ pointer, detail }) => ({ pointer, detail }));
+  return new AmalgamError(first?.code ?? 'internal', `${first?.detail ?? ''}${more}`, { errors });
 }
 
 /** True for an AmalgamError, also one that crossed a thread or package boundary and lost its prototype. */

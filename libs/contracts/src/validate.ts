@@ -2,7 +2,7 @@ import { Ajv, type ErrorObject } from 'ajv';
 import addFormatsModule from 'ajv-formats';
 import { closest, distance } from 'fastest-levenshtein';
 import type { Static, TSchema } from 'typebox';
-import type { FieldError } from './errors.js';
+import { type FieldError, MOST_ERRORS } from './errors.js';
 import { narrowErrors } from './narrow-errors.js';
 
 const addFormats = addFormatsModule as unknown as (ajv: Ajv) => void;
@@ -34,8 +34,6 @@ export function validate<S extends TSchema>(schema: S, value: unknown, at = ''):
   return { ok: false, errors: describeErrors(check.errors ?? [], at) };
 }
 
-/** Most errors that an answer lists: a body of a megabyte can have a hundred thousand. */
-const MOST_ERRORS = 100;
 /** Longer names are no misspelling of anything. */
 const LONGEST_NAME = 256;
 

@@ -1,14 +1,18 @@
 import type { ArrangedTensor } from '@amalgam/architecture';
-import { AmalgamError, type Dtype, dtypeBytes, type FieldError, isFloat } from '@amalgam/contracts';
+import {
+  AmalgamError,
+  type Dtype,
+  dtypeBytes,
+  type FieldProblem,
+  isFloat,
+  problemsError,
+  showShape,
+} from '@amalgam/contracts';
 import { type Placeable, placeHeads } from './layout.js';
 import type { CopiedTensor, MergedTensor, PlannedTensor } from './types.js';
 import type { InputView } from './views.js';
 import type { TakenTensor, Vocabulary } from './vocabulary.js';
 
-/** Most problems of one kind that an answer lists; a wrong model can have thousands. */
-const MOST_PROBLEMS = 100;
-
-type Problem = FieldError & { code: 'tensor_missing' | 'shape_mismatch' | 'dtype_unsupported' };
 type Unplaced<T extends PlannedTensor> = Omit<T, 'file' | 'begin'>;
 
 /** A tensor to merge, with the place in the arrangement that its parameters follow from. */
@@ -51,7 +55,7 @@ export function selectTensors(
   models: readonly InputView[],
   { selects, include, outDtype, keepsHeads, redundant, vocabulary }: SelectOptions,
 ): Selection {
-  const problems: Problem[] = [];
+  const problems: FieldProblem[] = [];
   const merged: SelectedTensor[] = [];
   const copied: Unplaced<CopiedTensor>[] = [];
   const keptOut = new Set<string>();
@@ -78,7 +82,7 @@ export function selectTensors(
       copied.push({ ...toPlaceable(place.name, tensor, tensor.dtype), from: tensor.source });
     }
   }
-  if (problems.length > 0) throw toError(problems);
+  if (problems.length > 0) throw problemsError(problems);
   if (merged.length === 0) {
     throw new AmalgamError('invalid_recipe', 'no tensor is left to merge', {
       errors: [{ pointer: '/merge', detail: 'the globs leave no floating-point tensor to merge' }],
@@ -90,7 +94,7 @@ export function selectTensors(
 }
 
 /** Globs may take integers along, which are copied then; who names one wants it merged. */
-function notMerged(name: string, dtype: Dtype, glob: number): Problem {
+function notMerged(name: string, dtype: Dtype, glob: number): FieldProblem {
   const detail = `tensor "${name}" is ${dtype}: only floating point is merged`;
   return { code: 'dtype_unsupported', pointer: `/merge/include/${glob}`, detail };
 }
@@ -101,7 +105,7 @@ function referenceOf(
   base: InputView | null,
   models: readonly InputView[],
   vocabulary: Vocabulary,
-  problems: Problem[],
+  problems: FieldProblem[],
 ): { tensor: TakenTensor; view: InputView } | undefined {
   const { model, name } = place.base ?? place.models[0]!;
   const view = model === null ? base! : models[model]!;
@@ -119,7 +123,7 @@ function checkTensor(
   place: ArrangedTensor,
   models: readonly InputView[],
   vocabulary: Vocabulary,
-  problems: Problem[],
+  problems: FieldProblem[],
 ): TakenTensor[] | undefined {
   const found: TakenTensor[] = [];
   for (const { model: i, name } of place.models) {
@@ -174,12 +178,6 @@ function keptByModels(
   }));
 }
 
-function toError(problems: Problem[]): AmalgamError {
-  const shown = problems.slice(0, MOST_PROBLEMS).map(({ pointer, detail }) => ({ pointer, detail }));
-  const more = problems.length > 1 ? ` (and ${problems.length - 1} more)` : '';
-  return new AmalgamError(problems[0]!.code, `${problems[0]!.detail}${more}`, { errors: shown });
-}
-
 function describe(
   copied: readonly { name: string }[],
   keptOut: ReadonlySet<string>,
@@ -207,8 +205,4 @@ function toPlaceable(name: string, { shape, elements }: TakenTensor, dtype: Dtyp
 
 function sameShape(a: readonly number[], b: readonly number[]): boolean {
   return a.length === b.length && a.every((size, i) => size === b[i]);
-}
-
-function showShape(shape: readonly number[]): string {
-  return `[${shape.join(', ')}]`;
 }

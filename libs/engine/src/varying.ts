@@ -6,8 +6,7 @@ import type { SelectedTensor } from './select.js';
 /** @throws AmalgamError `invalid_recipe` for parameters that vary over layers; for models that have none. */
 export function refuseGradients(recipe: Recipe): void {
   const detail = `a list of values goes along the layers, and ${quote(recipe.base ?? recipe.models[0]!.model)} has none`;
-  const errors = gradientsOf(recipe).map((pointer) => ({ pointer, detail }));
-  if (errors.length > 0) throw new AmalgamError('invalid_recipe', `${errors[0]!.pointer}: ${detail}`, { errors });
+  refuseAt(gradientsOf(recipe), detail);
 }
 
 /** @throws AmalgamError `invalid_recipe` for slices without the base, where the method takes task vectors. */
@@ -18,8 +17,15 @@ export function refuseBaseless(recipe: Recipe, method: MergeMethod, arranged: re
     if (base !== null || slice === null) return [];
     return [`${module === null ? '' : `/modules/${escapePointer(module)}`}/slices/${slice}/sources`];
   });
-  const errors = [...new Set(pointers)].map((pointer) => ({ pointer, detail }));
-  if (errors.length > 0) throw new AmalgamError('invalid_recipe', `${errors[0]!.pointer}: ${detail}`, { errors });
+  refuseAt([...new Set(pointers)], detail);
+}
+
+/** @throws AmalgamError `invalid_recipe`, where there is a pointer. */
+function refuseAt(pointers: readonly string[], detail: string): void {
+  if (pointers.length === 0) return;
+  const more = pointers.length > 1 ? ` (and ${pointers.length - 1} more)` : '';
+  const errors = pointers.map((pointer) => ({ pointer, detail }));
+  throw new AmalgamError('invalid_recipe', `${pointers[0]}: ${detail}${more}`, { errors });
 }
 
 /** A warning for each filter that no merged tensor matches, by its name in the result or in a model. */

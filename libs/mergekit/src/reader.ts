@@ -1,7 +1,4 @@
-import { escapePointer, type FieldError, suggest } from '@amalgam/contracts';
-
-/** Most errors that an answer lists: a text of a megabyte can have a hundred thousand. */
-const MOST_ERRORS = 100;
+import { escapePointer, type FieldError, MOST_ERRORS, suggest } from '@amalgam/contracts';
 
 /** Walks over a value that may be anything, and collects what is wrong with it, each with its JSON pointer. */
 export class Reader {
