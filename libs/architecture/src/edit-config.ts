@@ -1,6 +1,6 @@
 /**
- * The text of a JSON object with other values at dotted paths; objects on the way are made where there are none. Whatever is not
- * changed stays as it is written: Python tells 1.0 from 1 and writes Infinity, JSON.stringify would do neither.
+ * The text of a JSON object with other values at dotted paths; objects on the way are made where there are none, and what becomes
+ * undefined is taken out. Whatever is not changed stays as it is written: Python tells 1.0 from 1 and writes Infinity, JSON.stringify would do neither.
  * The text must be an object, as `parseConfig` takes it.
  */
 export function editConfig(text: string, changes: Readonly<Record<string, unknown>>): string {
@@ -27,6 +27,7 @@ function setAt(text: string, open: number, [key = '', ...inner]: string[], value
   if (member !== undefined && inner.length > 0 && text[member.begin] === '{') {
     return setAt(text, member.begin, inner, value);
   }
+  if (value === undefined) return member === undefined ? text : withoutMember(text, open, members, member);
   const nested = inner.reduceRight<unknown>((object, name) => ({ [name]: object }), value);
   if (member !== undefined) {
     return text.slice(0, member.begin) + print(nested, indentAt(text, member.at)) + text.slice(member.end);
@@ -37,6 +38,14 @@ function setAt(text: string, open: number, [key = '', ...inner]: string[], value
   const indent = indentAt(text, last.at);
   const line = indent === null ? ' ' : `\n${indent}`;
   return `${text.slice(0, last.end)},${line}${JSON.stringify(key)}: ${print(nested, indent)}${text.slice(last.end)}`;
+}
+
+/** With the comma that told the member from the next one or, where it is the last, from the one before. */
+function withoutMember(text: string, open: number, members: readonly Member[], member: Member): string {
+  const at = members.indexOf(member);
+  const [before, next] = [members[at - 1], members[at + 1]];
+  if (next !== undefined) return text.slice(0, member.at) + text.slice(next.at);
+  return text.slice(0, before?.end ?? open + 1) + text.slice(member.end);
 }
 
 /** The white space before what begins its line; null when something else is before it. */

@@ -38,6 +38,16 @@ describe('editing a config', () => {
     });
   });
 
+  it('takes out what becomes undefined, with its comma', () => {
+    const without = (path: string) => editConfig(TEXT, { [path]: undefined });
+    expect(without('limit')).toBe(TEXT.replace('  "limit": [0.0, Infinity],\n', ''));
+    expect(without('rope.type')).toBe(TEXT.replace(', "type": "a } \\" b"', ''));
+    expect(without('text_config.layers')).toBe(TEXT.replace('\n    "layers": 4\n', '\n'));
+    expect(without('text_config')).toBe(TEXT.replace(/,\n {2}"text_config": \{[^}]*\}/, ''));
+    expect(without('absent.too')).toBe(TEXT);
+    expect(editConfig('{"a": 1}', { a: undefined })).toBe('{}');
+  });
+
   it('says what was set, whatever the object and its layout', () => {
     const key = fc.stringMatching(/^[a-z"\\{,]{1,4}$/);
     const object = fc.dictionary(key, fc.jsonValue({ maxDepth: 2 }));

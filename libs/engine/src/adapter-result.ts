@@ -9,7 +9,9 @@ import {
 } from '@amalgam/adapters';
 import { AmalgamError, dtypeBytes, type FieldError, OUT_DTYPES, type Recipe, type Report } from '@amalgam/contracts';
 import type { AdapterSettings, ResolvedRecipe } from '@amalgam/methods';
+import { compileGlobs } from '@amalgam/tensors';
 import type { ExecuteOptions, ExecuteResult } from './execute.js';
+import { refuseQuantised } from './quantised.js';
 import { buildReport, newStatistics } from './report.js';
 import type { MergePlan, ModelInput, PlanOptions } from './types.js';
 
@@ -76,6 +78,7 @@ function planWork(
     throw new AmalgamError('invalid_recipe', detail, { errors: [{ pointer, detail }] });
   }
   const { include = [], exclude = [] } = recipe.merge ?? {};
+  refuseQuantised({ base, models: [model] }, compileGlobs(include, exclude));
   return planExtraction({ base, model }, { ...work, include, exclude, dtype }, options);
 }
 

@@ -49,8 +49,8 @@ export function viewInputs(inputs: MergeInputs): { base: InputView | null; model
   return {
     base: base === null ? null : viewStored(base, 0),
     models: models.map((model, i) => {
-      const { reference, name, checkpoint } = model;
-      const own = { input: first + i, reference, checkpoint };
+      const { reference, name, checkpoint, scalings } = model;
+      const own = { input: first + i, reference, checkpoint, ...(scalings && { scalings }) };
       const adapter = adapters[i] ?? null;
       if (adapter !== null) {
         const labels = { reference: `${reference}+${adapter.reference}`, name, pointer: `/models/${i}/adapter` };

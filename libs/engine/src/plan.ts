@@ -19,6 +19,7 @@ import { planMemory } from './memory.js';
 import { checkModifiers, depthsOf, measuresLengths } from './modifiers.js';
 import { refuseQuantised } from './quantised.js';
 import { checkRankings } from './ranked-groups.js';
+import { hasScaledWeights, quantisationPaths, readScaled } from './scaled-weights.js';
 import { selectTensors } from './select.js';
 import { settleTensors } from './settle.js';
 import { readBytes } from './source.js';
@@ -34,24 +35,25 @@ import { planVocabulary } from './vocabulary.js';
  * @throws AmalgamError `invalid_recipe`, `unknown_method`, `duplicate_model`, `tensor_missing`, `shape_mismatch`,
  * `dtype_unsupported` or `memory_limit`, with every problem found.
  */
-export function planMerge(recipe: Recipe, inputs: MergeInputs, options: PlanOptions = {}): MergePlan {
+export function planMerge(recipe: Recipe, given: MergeInputs, options: PlanOptions = {}): MergePlan {
   const resolved = resolveRecipe(recipe);
   const { method } = resolved;
-  const hasBase = inputs.base !== null;
-  refuseDuplicates(inputs, isOverVectors(method, hasBase));
+  const hasBase = given.base !== null;
+  refuseDuplicates(given, isOverVectors(method, hasBase));
   const adapter = method.adapter?.(resolved.settings);
-  if (adapter !== undefined) return planAdapterResult(resolved, adapter, inputs, options);
+  if (adapter !== undefined) return planAdapterResult(resolved, adapter, given, options);
 
-  refuseTasks(recipe, inputs);
+  refuseTasks(recipe, given);
+  const selects = compileGlobs(recipe.merge?.include, recipe.merge?.exclude);
+  const keeps = keepsNumbers(resolved, given);
+  const inputs = keeps || isBound(recipe, method) ? given : readScaled(given, selects);
+  if (!keeps) refuseQuantised(inputs, selects);
   const views = viewInputs(inputs);
   const { base, models } = views;
   const vocabulary = planVocabulary(recipe, method, inputs, views);
   const arrangement = arrange(recipe, inputs, method.models);
   if (arrangement.layers === 0) refuseGradients(recipe);
   refuseBaseless(recipe, method, arrangement.tensors);
-  const selects = compileGlobs(recipe.merge?.include, recipe.merge?.exclude);
-  const keeps = keepsNumbers(resolved);
-  if (!keeps) refuseQuantised(inputs, selects);
   const selection = selectTensors(arrangement.tensors, base, models, {
     selects,
     include: keeps ? [] : (recipe.merge?.include ?? []),
@@ -75,11 +77,11 @@ export function planMerge(recipe: Recipe, inputs: MergeInputs, options: PlanOpti
   return {
     recipe: resolved.recipe,
     settings,
-    inputs: listInputs(inputs),
+    inputs: listInputs(given),
     hasBase,
     ...layout,
     donor: 0,
-    configChanges: { ...arrangement.config, ...inputs.tokens?.config },
+    configChanges: { ...arrangement.config, ...inputs.tokens?.config, ...withoutScales(inputs) },
     tokens: hasResult(inputs.tokens) ? inputs.tokens : null,
     ...memory,
     bytesRead: read + [...layout.copied, ...layout.heads].reduce((sum, t) => sum + t.bytes, 0),
@@ -95,10 +97,28 @@ export function planMerge(recipe: Recipe, inputs: MergeInputs, options: PlanOpti
   };
 }
 
-/** Is every number of the result one of a model, as it is stored there? */
-function keepsNumbers({ method, recipe, settings, varies }: ResolvedRecipe): boolean {
-  const isAsIs = !varies && settings.models.every((model) => model['scale'] === 1);
-  return method.name === 'passthrough' && recipe.out_dtype === undefined && isAsIs;
+/** Is every number of the result one of a model, as it is stored there, and what config.json says of all numbers true of each? */
+function keepsNumbers(
+  { method, recipe, settings, varies }: ResolvedRecipe,
+  { models, adapters = [] }: MergeInputs,
+): boolean {
+  if (method.name !== 'passthrough' || recipe.out_dtype !== undefined) return false;
+  if (varies || settings.models.some((model) => model['scale'] !== 1) || adapters.some((adapter) => adapter !== null))
+    return false;
+  const scaled = models.filter(({ checkpoint }) => hasScaledWeights(checkpoint, () => true));
+  return scaled.length === 0 || scaled.length === models.length;
+}
+
+/** Are graphs held against the numbers that are stored? */
+function isBound(recipe: Recipe, method: MergeMethod): boolean {
+  return method.tuned !== undefined || recipe.tasks !== undefined;
+}
+
+/** Changes to the config of a donor whose weights are written without their scales. */
+function withoutScales({ base, models }: MergeInputs): Record<string, undefined> {
+  const donor = base ?? models[0];
+  if (donor?.scalings === undefined) return {};
+  return Object.fromEntries(quantisationPaths(donor.checkpoint.config).map((path) => [path, undefined]));
 }
 
 /** Do tokens change anything? Else they were only compared. */

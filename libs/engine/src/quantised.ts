@@ -1,4 +1,4 @@
-import { AmalgamError, type Dtype, type FieldError, quote } from '@amalgam/contracts';
+import { type Dtype, type FieldProblem, problemsError, quote } from '@amalgam/contracts';
 import type { MergeInputs } from './check-inputs.js';
 import type { ModelInput } from './types.js';
 
@@ -20,14 +20,14 @@ const WEIGHTS: readonly { weight: RegExp; dtypes: readonly Dtype[]; companions: 
 ];
 
 /** A weight that is stored without its scale, which another tensor has. */
-export interface ScaledWeight {
+interface ScaledWeight {
   weight: string;
   dtype: Dtype;
   scale: string;
 }
 
 /** The first such weight among those that are asked for, in the order of names; null: the stored numbers are the weights. */
-export function findScaledWeight(
+function findScaledWeight(
   { tensors }: ModelInput['checkpoint'],
   selects: (name: string) => boolean,
 ): ScaledWeight | null {
@@ -49,21 +49,21 @@ function scaleOf(name: string, dtype: Dtype, has: (name: string) => boolean): st
 }
 
 /**
- * Float8 without scales is merged as any other dtype. Numbers that mean nothing without a scale are not: their sum would be a sum in
- * different units.
+ * Float8 without scales is merged as any other dtype, and `readScaled` reads float8 with them. Other numbers that mean nothing without
+ * a scale are not merged: their sum would be a sum in different units.
  *
  * @throws AmalgamError `dtype_unsupported` for each model with such weights, naming one and its scale
  */
 export function refuseQuantised({ base, models }: MergeInputs, selects: (name: string) => boolean): void {
   const inputs = models.map((model, i) => ({ ...model, pointer: `/models/${i}/model` }));
   const all = base === null ? inputs : [{ ...base, pointer: '/base' }, ...inputs];
-  const errors = all.flatMap(({ pointer, reference, checkpoint }): FieldError[] => {
+  const errors = all.flatMap(({ pointer, reference, checkpoint }): FieldProblem[] => {
     const found = findScaledWeight(checkpoint, selects);
     if (found === null) return [];
     const detail =
       `"${reference}": the tensor ${quote(found.weight)} is stored in ${found.dtype} with its scale in ${quote(found.scale)}; ` +
       'quantised weights are not merged: save the model in bfloat16 first';
-    return [{ pointer, detail }];
+    return [{ code: 'dtype_unsupported', pointer, detail }];
   });
-  if (errors.length > 0) throw new AmalgamError('dtype_unsupported', errors[0]!.detail, { errors });
+  if (errors.length > 0) throw problemsError(errors);
 }

@@ -3,20 +3,22 @@ import type { Kernels, Pointer } from '@amalgam/kernels';
 import type { Files } from './files.js';
 import type { Job, JobSource, JobStored } from './job.js';
 import { factorElements, PRODUCT_BYTES, Products } from './low-rank.js';
-import { type LowRank, type PickedRows, productsIn, type SourceOf } from './source.js';
+import { SCALE_BYTES, Scales } from './scales.js';
+import { isScaled, type LowRank, type PickedRows, productsIn, type Scaled, type SourceOf } from './source.js';
 
 /** Stored values on their way to float32. */
 const STAGE_BYTES = 2 ** 20;
 
 /** What a thread needs for tensors that are not simply stored: factors, rows of which a mean is taken, and buffers. */
 export function computedBytes<S extends { kind: 'stored' }>(tensors: readonly { sources: SourceOf<S>[] }[]): number {
-  const { isComputed, hasProducts, elements, row } = needs<S>(tensors);
-  return (isComputed ? row * 4 + STAGE_BYTES : 0) + (hasProducts ? elements * 4 + PRODUCT_BYTES : 0);
+  const { isComputed, hasProducts, hasScales, elements, row } = needs<S>(tensors);
+  const products = hasProducts ? elements * 4 + PRODUCT_BYTES : 0;
+  return (isComputed ? row * 4 + STAGE_BYTES : 0) + products + (hasScales ? SCALE_BYTES : 0);
 }
 
 /** `elements`: of all factors of one tensor, at most; `row`: of the longest row that may be a mean. */
 function needs<S extends { kind: 'stored' }>(tensors: readonly { sources: SourceOf<S>[] }[]) {
-  const found = { isComputed: false, hasProducts: false, elements: 0, row: 0 };
+  const found = { isComputed: false, hasProducts: false, hasScales: false, elements: 0, row: 0 };
   for (const { sources } of tensors) {
     const products = sources.flatMap((source) => productsIn<S>(source));
     const factors = products.reduce((sum, own) => sum + factorElements(own), 0);
@@ -24,6 +26,7 @@ function needs<S extends { kind: 'stored' }>(tensors: readonly { sources: Source
     found.elements = Math.max(found.elements, factors);
     for (const source of sources) {
       found.isComputed ||= source.kind !== 'stored';
+      found.hasScales ||= isScaled<S>(source);
       if (source.kind === 'rows') found.row = Math.max(found.row, source.rowElements);
     }
   }
@@ -35,19 +38,21 @@ export class SourceReader {
   readonly #kernels: Kernels;
   readonly #files: Files;
   readonly #products: Products | null;
+  readonly #scales: Scales | null;
   readonly #stage: Pointer;
   readonly #row: Pointer;
   #tensor = -1;
 
   constructor(job: Pick<Job, 'tensors' | 'copies'>, kernels: Kernels, files: Files) {
     const copies = job.copies.filter((source) => source !== null);
-    const { isComputed, hasProducts, elements, row } = needs<JobStored>([
+    const { isComputed, hasProducts, hasScales, elements, row } = needs<JobStored>([
       ...job.tensors.map(sourcesOf),
       ...copies.map((source) => ({ sources: [source] })),
     ]);
     this.#kernels = kernels;
     this.#files = files;
     this.#products = hasProducts ? new Products(kernels, files, elements) : null;
+    this.#scales = hasScales ? new Scales(kernels, files) : null;
     this.#stage = isComputed ? kernels.allocate(STAGE_BYTES) : 0;
     this.#row = kernels.allocate(row * 4);
   }
@@ -73,6 +78,7 @@ export class SourceReader {
   #readFloat32(source: JobSource, first: number, last: number, into: Pointer): void {
     if (source.kind === 'low_rank') this.#readProduct(source, first, last, into);
     else if (source.kind === 'rows') this.#readRows(source, first, last, into);
+    else if (source.kind === 'scaled') this.#readScaled(source, first, last, into);
     else if (source.dtype === 'F32') this.#readRaw(source, first, last, into);
     else this.#widen(source, first, last, into);
   }
@@ -84,6 +90,11 @@ export class SourceReader {
       this.#readRaw(source, at, end, this.#stage);
       this.#kernels.widen(source.dtype, this.#stage, into + (at - first) * 4, end - at);
     }
+  }
+
+  #readScaled(source: Scaled<JobStored>, first: number, last: number, into: Pointer): void {
+    this.#readFloat32(source.weight, first, last, into);
+    this.#scales?.multiply(source, first, last, into);
   }
 
   #readProduct(source: LowRank<JobStored>, first: number, last: number, into: Pointer): void {

@@ -3,6 +3,7 @@ import type { AssetFile, Dtype, Recipe } from '@amalgam/contracts';
 import type { Settings, TuningSettings } from '@amalgam/methods';
 import type { CheckpointDescription } from '@amalgam/tensors';
 import type { TokenPlan } from '@amalgam/tokenizers';
+import type { Scaling } from './scaled-weights.js';
 import type { Source } from './source.js';
 
 /** A checkpoint that takes part in a merge, described from its headers. */
@@ -14,6 +15,8 @@ export interface ModelInput {
   /** Short name for reports and heads/<name>.safetensors. */
   name: string;
   checkpoint: CheckpointDescription;
+  /** Weights that are stored in units of a scale, by name, where `readScaled` has put them; else absent: every number is itself a weight. */
+  scalings?: ReadonlyMap<string, Scaling>;
 }
 
 /** One tensor of the result, and where its bytes go. */
@@ -89,7 +92,7 @@ export interface MergePlan {
   masks: MaskFile[];
   /** Index into `inputs`: whose config and tokenizer the result gets. */
   donor: number;
-  /** What differs from the donor's config.json: dotted paths to values. */
+  /** What differs from the donor's config.json: dotted paths to values; undefined: the member goes. */
   configChanges: Record<string, unknown>;
   /** The result's tokenizer, with indices into `inputs`; null: the donor's files as they are. */
   tokens: TokenPlan | null;

@@ -1,11 +1,12 @@
 import { adapterDeltas } from '@amalgam/adapters';
 import type { CheckpointDescription, CheckpointTensor } from '@amalgam/tensors';
-import type { LowRank, Stored } from './source.js';
+import type { Scaling } from './scaled-weights.js';
+import type { LowRank, Plain, Stored } from './source.js';
 import type { ModelInput } from './types.js';
 
 /** A tensor of an input, and where its values come from. */
 export interface ViewedTensor extends Pick<CheckpointTensor, 'name' | 'dtype' | 'shape' | 'elements'> {
-  source: Stored | LowRank<Stored>;
+  source: Plain<Stored> | LowRank<Stored>;
 }
 
 /** An input as the merge takes it. */
@@ -23,17 +24,18 @@ export interface PlacedInput {
   input: number;
   reference: string;
   checkpoint: CheckpointDescription;
+  scalings?: ModelInput['scalings'];
 }
 
 /** A model as it is stored. */
-export function viewStored({ reference, name, checkpoint }: ModelInput, input: number): InputView {
+export function viewStored({ reference, name, checkpoint, scalings }: ModelInput, input: number): InputView {
   return {
     reference,
     name,
     names: () => [...checkpoint.tensors.keys()],
     get: (tensor) => {
       const found = checkpoint.tensors.get(tensor);
-      return found === undefined ? undefined : toViewed(found, tensor, input);
+      return found === undefined ? undefined : toViewed(found, tensor, input, scalings?.get(tensor));
     },
   };
 }
@@ -63,7 +65,10 @@ export function viewAdapted(
       const own = replaced.get(tensor) ?? added.get(tensor);
       const stored = own ?? full.checkpoint.tensors.get(tensor);
       if (stored === undefined) return undefined;
-      const { source, ...viewed } = toViewed(stored, tensor, own === undefined ? full.input : adapter.input);
+      const { source, ...viewed } =
+        own === undefined
+          ? toViewed(stored, tensor, full.input, full.scalings?.get(tensor))
+          : toViewed(stored, tensor, adapter.input);
       const delta = deltas.get(tensor);
       if (delta === undefined) return { ...viewed, source };
       const { rows, columns, rank, scale, left, right } = delta;
@@ -79,9 +84,19 @@ export function viewAdapted(
   };
 }
 
-function toViewed(tensor: CheckpointTensor, name: string, input: number): ViewedTensor & { source: Stored } {
+function toViewed(
+  tensor: CheckpointTensor,
+  name: string,
+  input: number,
+  scaling?: Scaling,
+): ViewedTensor & { source: Plain<Stored> } {
   const { dtype, shape, elements } = tensor;
-  return { name, dtype, shape, elements, source: toStored(tensor, input) };
+  const source = scaling === undefined ? toStored(tensor, input) : toScaled(scaling, input);
+  return { name, dtype, shape, elements, source };
+}
+
+function toScaled({ weight, scale, ...blocks }: Scaling, input: number): Plain<Stored> {
+  return { kind: 'scaled', weight: toStored(weight, input), scale: toStored(scale, input), ...blocks };
 }
 
 function toStored({ file, begin, dtype }: CheckpointTensor, input: number): Stored {

@@ -7,7 +7,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Files } from '../src/files.js';
 import type { JobSource, JobStored } from '../src/job.js';
-import { dtypeOf, type Factor, type LowRank, type PickedRows, type RowPicks } from '../src/source.js';
+import { dtypeOf, type Factor, type LowRank, type PickedRows, type RowPicks, type Scaled } from '../src/source.js';
 import { SourceReader } from '../src/source-reader.js';
 import { tempDir } from './support.js';
 
@@ -125,6 +125,88 @@ describe('a matrix plus a product of low rank', () => {
       return sum;
     });
     expectSame(archive.read(source, ranges(rows * columns, [17, 45_001])), expected);
+  });
+});
+
+/** The number that an entry of a matrix stands for. */
+function weightAt(
+  weight: Float32Array,
+  scale: Float32Array,
+  { columns, blockRows, blockColumns }: Pick<Scaled<JobStored>, 'columns' | 'blockRows' | 'blockColumns'>,
+  at: number,
+): number {
+  const [i, j] = [Math.floor(at / columns), at % columns];
+  const across = Math.ceil(columns / blockColumns);
+  return f(weight[at]! * scale[Math.floor(i / blockRows) * across + Math.floor(j / blockColumns)]!);
+}
+
+describe('a matrix in units of scales', () => {
+  const size = fc.record({
+    rows: fc.integer({ min: 1, max: 30 }),
+    columns: fc.integer({ min: 1, max: 30 }),
+    blockRows: fc.integer({ min: 1, max: 40 }),
+    blockColumns: fc.integer({ min: 1, max: 40 }),
+  });
+  const cases = size.chain((blocks) =>
+    fc.record({
+      blocks: fc.constant(blocks),
+      weight: fc.tuple(fc.constantFrom<Dtype>('F8_E4M3', 'F8_E5M2'), list(blocks.rows * blocks.columns)),
+      scale: fc.tuple(
+        fc.constantFrom<Dtype>('F32', 'BF16', 'F16'),
+        list(Math.ceil(blocks.rows / blocks.blockRows) * Math.ceil(blocks.columns / blocks.blockColumns)),
+      ),
+      cuts: fc.array(fc.nat(), { maxLength: 6 }),
+    }),
+  );
+
+  test('has each number times its block’s scale in float32, for any shape, block and range', () => {
+    fc.assert(
+      fc.property(cases, ({ blocks, weight, scale, cuts }) => {
+        const archive = new Archive();
+        const [own, units] = [archive.put(...weight), archive.put(...scale)];
+        const source: Scaled<JobStored> = { kind: 'scaled', weight: own, scale: units, ...blocks };
+        const elements = blocks.rows * blocks.columns;
+        const expected = own.values.map((_, at) => weightAt(own.values, units.values, blocks, at));
+        expectSame(archive.read(source, ranges(elements, cuts)), expected);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  test('more scales than are read at a time', () => {
+    const archive = new Archive();
+    const blocks = { rows: 40_000, columns: 3, blockRows: 1, blockColumns: 2 };
+    const wave = (n: number) => Float32Array.from({ length: n }, (_, i) => Math.sin(i * 0.7));
+    const [own, units] = [archive.put('F8_E4M3', wave(120_000)), archive.put('F32', wave(80_000))];
+    const source: Scaled<JobStored> = { kind: 'scaled', weight: own, scale: units, ...blocks };
+    const expected = own.values.map((_, at) => weightAt(own.values, units.values, blocks, at));
+    expectSame(archive.read(source, ranges(120_000, [4, 70_001])), expected);
+  });
+
+  test('can have a product added to it, and its rows picked', () => {
+    const archive = new Archive();
+    const blocks = { rows: 5, columns: 4, blockRows: 2, blockColumns: 3 };
+    const own = archive.put(
+      'F8_E4M3',
+      Array.from({ length: 20 }, (_, i) => i - 7),
+    );
+    const units = archive.put('F32', [0.3, 1.7, -2.1, 0.01, 5, 0.9]);
+    const scaled: Scaled<JobStored> = { kind: 'scaled', weight: own, scale: units, ...blocks };
+    const a = archive.factor('F32', 5, 1, [1, 2, 3, 4, 5], false);
+    const b = archive.factor('F32', 1, 4, [0.1, 0.2, 0.3, 0.4], false);
+    const product: LowRank<JobStored> = {
+      ...{ kind: 'low_rank', base: scaled, rows: 5, columns: 4, rank: 1, scale: 0.5 },
+      ...{ left: a.factor, right: b.factor },
+    };
+    const plain = own.values.map((_, at) => weightAt(own.values, units.values, blocks, at));
+    const adapted = plain.map((x, at) => f(x + f(f(a.at(Math.floor(at / 4), 0) * b.at(0, at % 4)) * 0.5)));
+    expectSame(archive.read(product, ranges(20, [3])), adapted);
+    const pick = toPicks([
+      { rows: 2, from: [{ input: 0, row: 3 }] },
+      { rows: 1, from: [{ input: 0, row: 0 }] },
+    ]);
+    const rows: PickedRows<JobStored> = { kind: 'rows', rowElements: 4, of: [scaled], pick };
+    expectSame(archive.read(rows, ranges(12, [5])), Float32Array.from([...plain.slice(12), ...plain.slice(0, 4)]));
   });
 });
 
