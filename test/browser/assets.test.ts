@@ -32,9 +32,9 @@ describe.skipIf(executable === null)(executable === null ? `${NAME}: SKIPPED, ${
     const first = await made.newPage();
     first.on('console', (message) => {
       const { url } = message.location();
-      // Nobody is signed in at first, and one deletion and one upload are refused on purpose.
+      // Nobody is signed in at first, and one deletion, one upload and one URI are refused on purpose.
       const expected =
-        /status of (401|409|422)/.test(message.text()) && /\/v1\/(session|checkpoints\/|datasets\/)/.test(url);
+        /status of (401|403|409|422)/.test(message.text()) && /\/v1\/(session|checkpoints\/|datasets)/.test(url);
       if (message.type() === 'error' && !expected) complaints.push(`${message.text()} ${url}`);
     });
     first.on('pageerror', (error) => complaints.push(String(error)));
@@ -71,7 +71,11 @@ describe.skipIf(executable === null)(executable === null ? `${NAME}: SKIPPED, ${
 
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'amalgam-uploads-'));
-    service = await startTestService({ AMALGAM_DEVICE: 'cpu', AMALGAM_TUNING_THREADS: '1' });
+    service = await startTestService({
+      AMALGAM_DEVICE: 'cpu',
+      AMALGAM_TUNING_THREADS: '1',
+      AMALGAM_ALLOWED_ROOTS: `file://${ZOO}`,
+    });
     client = createClient({ baseUrl: service.url, apiKey: service.apiKey });
     browser = await launchBrowser(executable ?? '');
     ({ context, page } = await open(SCREENS[0]));
@@ -85,9 +89,9 @@ describe.skipIf(executable === null)(executable === null ? `${NAME}: SKIPPED, ${
 
   it('says what to do where there is nothing yet', async () => {
     for (const [place, words] of [
-      ['Checkpoints', /No checkpoints yet: upload a model’s folder/],
-      ['Graphs', /No graphs yet: upload an \.onnx file/],
-      ['Datasets', /No datasets yet: upload a \.safetensors or \.npz file/],
+      ['Checkpoints', /No checkpoints yet: upload or register/],
+      ['Graphs', /No graphs yet: upload or register/],
+      ['Datasets', /No datasets yet: upload or register/],
     ] as const) {
       await page.getByRole('navigation').getByRole('link', { name: place }).click();
       await page.getByRole('heading', { name: place, level: 1 }).waitFor();
@@ -160,7 +164,7 @@ describe.skipIf(executable === null)(executable === null ? `${NAME}: SKIPPED, ${
     let open = false;
     await page.route('**/v1/objects/**/model.safetensors*', async (route) => {
       if (open) await route.continue();
-      else await new Promise((resolve) => setTimeout(resolve, 60_000)).then(() => route.abort());
+      else await new Promise((resolve) => setTimeout(resolve, 60_000)).then(() => route.abort().catch(() => {}));
     });
     await page.getByLabel('Choose a folder').setInputFiles(path);
     await page.getByRole('button', { name: 'Upload', exact: true }).click();
@@ -188,6 +192,24 @@ describe.skipIf(executable === null)(executable === null ? `${NAME}: SKIPPED, ${
     await region('Configuration').getByText('"model_type":"sine"').waitFor();
     expect(await named('sine')).toMatchObject({ state: 'ready', tensors: 1 });
     await page.unroute('**/v1/objects/**/model.safetensors*');
+  });
+
+  it('registers what is stored already, and says at the field why it cannot', async () => {
+    await page.goto('/#/datasets');
+    await page.getByText('Or register one that is stored already').click();
+    const uri = page.getByLabel('URI', { exact: true });
+    const problem = page.locator('.register .wrong');
+    await uri.fill('file:///etc/hostname');
+    await page.getByRole('button', { name: 'Register' }).click();
+    await expect.poll(() => uri.getAttribute('aria-invalid')).toBe('true');
+    expect(await problem.first().textContent()).toBe('file:///etc/hostname: is not below an allowed root');
+    await picture(page, 'not-registered');
+
+    await uri.fill(`file://${join(ZOO, 'digits.labeled.safetensors')}`);
+    await page.getByLabel('Name (optional)').fill('labelled digits');
+    await page.getByRole('button', { name: 'Register' }).click();
+    await page.getByRole('heading', { name: 'labelled digits', level: 1 }).waitFor();
+    await page.getByText(`file://${join(ZOO, 'digits.labeled.safetensors')}`).waitFor();
   });
 
   it('finds tensors by their names, and sorts them', async () => {

@@ -17,6 +17,8 @@ export interface ServiceOptions {
 
 export interface Service {
   url: string;
+  /** Where the first API key is written when it is made; null: nowhere. */
+  keyFile: string | null;
   /** Process ids, for whoever wants to see what happens when one dies. */
   pids(): { api: number[]; workers: number[] };
   /** Stops api and workers, waits for them, and then stops the database. */
@@ -38,7 +40,11 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const config = loadConfig(env);
   const database =
     config.databaseUrl === null ? await startEmbeddedPostgres({ dir: join(config.home, 'postgres') }) : null;
-  if (database !== null) env['DATABASE_URL'] = database.url;
+  if (database !== null) {
+    env['DATABASE_URL'] = database.url;
+    // Beside the database whose only key it may be: whoever can read the one can read the other.
+    env['AMALGAM_KEY_FILE'] ||= join(config.home, 'api-key');
+  }
 
   const children: Child[] = [];
   const stop = async () => {
@@ -51,7 +57,8 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     const url = await api.listening();
     for (let i = 0; i < options.workers; i++) children.push(new Child('@amalgam/worker/main', env, options.output));
     const pids = (list: Child[]) => list.flatMap((child) => child.pid ?? []);
-    return { url, pids: () => ({ api: pids([api]), workers: pids(children.slice(1)) }), stop };
+    const keyFile = env['AMALGAM_KEY_FILE'] || null;
+    return { url, keyFile, pids: () => ({ api: pids([api]), workers: pids(children.slice(1)) }), stop };
   } catch (error) {
     await stop();
     throw error;

@@ -10,7 +10,7 @@ const CALLS = { checkpoint: client.checkpoints, graph: client.graphs, dataset: c
 /** So many are offered; whoever wants another types more of its name. */
 const MOST = 30;
 
-/** What is ready and has a text in its name, the newest first; or what has that very id. */
+/** What is ready and has a text in its name, the newest first; or what has that very id. @throws what the service says */
 export async function searchAssets(kind: AssetKind, text: string): Promise<Asset[]> {
   const words = text.trim();
   if (new RegExp(ID_PATTERNS[kind]).test(words)) {
@@ -33,6 +33,11 @@ const names = new Map<string, string>();
 /** Remembers names that came with an answer. */
 export function keepNames(assets: readonly Asset[]): void {
   for (const { id, name } of assets) names.set(id, name);
+}
+
+/** The name of what an id stands for where it has been seen, else the id. */
+export function knownName(id: string): string {
+  return names.get(id) ?? id;
 }
 
 /** The name of what an id stands for; the id until it is known, and where there is no such thing. */

@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs';
+import { relative } from 'node:path';
 import { Command } from 'commander';
 import { parseCount, parsePort } from '../options.js';
 
@@ -12,6 +14,8 @@ export function serveCommand(): Command {
       const { startService } = await import('../service.js');
       const service = await startService({
         env: {
+          // Who looks at a terminal wants lines; a log that is collected, JSON.
+          ...(process.stdout.isTTY ? { AMALGAM_LOG_PRETTY: 'true' } : {}),
           ...process.env,
           ...(options.port === undefined ? {} : { AMALGAM_PORT: String(options.port) }),
           ...(options.host === undefined ? {} : { AMALGAM_HOST: options.host }),
@@ -19,7 +23,10 @@ export function serveCommand(): Command {
         workers: options.workers,
         output: 'inherit',
       });
-      console.log(`amalgam: serving at ${service.url} (documentation at ${service.url}/docs); Ctrl-C stops`);
+      console.log(`amalgam: dashboard at ${service.url}, documentation at ${service.url}/docs; Ctrl-C stops`);
+      if (service.keyFile !== null && existsSync(service.keyFile)) {
+        console.log(`amalgam: sign in with the API key, which is also in ${relative('', service.keyFile)}`);
+      }
       await new Promise<void>((resolve) => {
         process.once('SIGINT', resolve).once('SIGTERM', resolve);
       });

@@ -9,23 +9,28 @@ interface KindWords {
   title: string;
   /** What may be uploaded. */
   takes: string;
+  /** A place where one may lie. */
+  example: string;
 }
 
 export const KINDS: Readonly<Record<AssetKind, KindWords>> = {
   checkpoint: {
     plural: 'checkpoints',
     title: 'Checkpoints',
-    takes: 'a model’s folder with its .safetensors files, configuration and tokenizer, or one .safetensors file',
+    takes: 'a model’s folder with its .safetensors files, configuration and tokenizer, or .safetensors files',
+    example: 's3://bucket/models/base',
   },
   graph: {
     plural: 'graphs',
     title: 'Graphs',
     takes: 'an .onnx file, or a folder with one and its external data',
+    example: 's3://bucket/graphs/vit.onnx',
   },
   dataset: {
     plural: 'datasets',
     title: 'Datasets',
     takes: 'a .safetensors or .npz file whose tensors are named as a graph’s inputs',
+    example: 's3://bucket/data/images.safetensors',
   },
 };
 

@@ -11,6 +11,7 @@ import { type Held, withFirstPage, withOlderPage } from './asset-list.js';
 import { AssetState } from './asset-state.js';
 import { type Asset, callsOf, KINDS } from './kinds.js';
 import { UploadPanel } from './upload/upload-panel.js';
+import { useUploads } from './upload/uploads.js';
 
 const PAGE = 50;
 const EVERY_MS = 4000;
@@ -84,7 +85,9 @@ function AssetTable({ kind, state, name }: { kind: AssetKind; state: string; nam
     const first = await calls.page(filter, { signal });
     setHeld((now) => withFirstPage<Asset>(now, first));
   };
-  const { trouble } = useLive(`${kind} ${state} ${name}`, load, EVERY_MS);
+  // What has just been uploaded here is not waited for.
+  const sent = useUploads().filter((upload) => upload.kind === kind && upload.state === 'ready').length;
+  const { trouble } = useLive(`${kind} ${state} ${name} ${sent}`, load, EVERY_MS);
   if (held === null) return trouble === null ? <Loading /> : <TroubleNote trouble={trouble} />;
 
   const { rows, cursor } = held;
@@ -104,7 +107,9 @@ function AssetTable({ kind, state, name }: { kind: AssetKind; state: string; nam
       {trouble === null ? null : <TroubleNote trouble={trouble} />}
       {rows.length === 0 ? (
         <Empty>
-          {state === '' && name === '' ? `No ${noun} yet: upload ${KINDS[kind].takes}.` : `No ${kind} is like that.`}
+          {state === '' && name === ''
+            ? `No ${noun} yet: upload or register the first one above.`
+            : `No ${kind} is like that.`}
         </Empty>
       ) : (
         <table className="card assets">

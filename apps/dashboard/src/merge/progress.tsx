@@ -1,12 +1,20 @@
-import type { Progress as MergeProgress } from '@amalgam/contracts';
+import type { Progress as MergeProgress, MergeState } from '@amalgam/contracts';
 import { showBytes, showNumber, showSeconds } from '../format.js';
 import { shareOf } from '../parts/merge-progress.js';
 import type { Rate } from './run.js';
 
+interface ProgressProps {
+  state: MergeState;
+  progress: MergeProgress;
+  rate: Rate | null;
+}
+
 /** How far the stage is, how fast, and how long it will take. */
-export function Progress({ progress, rate }: { progress: MergeProgress; rate: Rate | null }) {
+export function Progress({ state, progress, rate }: ProgressProps) {
   const { stage, tuning } = progress;
-  if (stage === null) return <p className="dim">Waits for a worker.</p>;
+  if (stage === null) {
+    return <p className="dim">{state === 'queued' ? 'Waits for a worker.' : 'The worker reads the headers.'}</p>;
+  }
   const share = shareOf(progress);
   const done =
     stage === 'tuning' && tuning !== undefined

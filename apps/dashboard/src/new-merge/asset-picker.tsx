@@ -1,5 +1,6 @@
 import type { AssetKind } from '@amalgam/contracts';
 import { type KeyboardEvent, useEffect, useState } from 'react';
+import { toTrouble } from '../api.js';
 import { type Asset, keepNames, searchAssets, useAssetName } from '../asset-names.js';
 import { showBytes } from '../format.js';
 import type { FieldProps } from './field.js';
@@ -20,6 +21,7 @@ export function AssetPicker({ kind, value, onChange, placeholder, id, ...describ
   const name = useAssetName(kind, value);
   const [typed, setTyped] = useState<string | null>(null);
   const [found, setFound] = useState<readonly Asset[] | null>(null);
+  const [why, setWhy] = useState<string | null>(null);
   const [active, setActive] = useState(0);
   const open = typed !== null;
   const listId = `${id}-list`;
@@ -33,10 +35,13 @@ export function AssetPicker({ kind, value, onChange, placeholder, id, ...describ
           if (!current) return;
           keepNames(assets);
           setFound(assets);
+          setWhy(null);
           setActive(0);
         },
-        () => {
-          if (current) setFound([]);
+        (error: unknown) => {
+          if (!current) return;
+          setFound([]);
+          setWhy(toTrouble(error).detail);
         },
       );
     }, PAUSE_MS);
@@ -120,7 +125,10 @@ export function AssetPicker({ kind, value, onChange, placeholder, id, ...describ
       </div>
       {open && found?.length === 0 ? (
         <div className="picker-list picker-none" role="status">
-          No {kind} has this in its name.
+          {why ??
+            (typed?.trim() === ''
+              ? `No ${kind} is here yet: upload or register one first.`
+              : `No ${kind} has this in its name.`)}
         </div>
       ) : null}
     </div>

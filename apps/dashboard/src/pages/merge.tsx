@@ -52,9 +52,12 @@ export function MergePage({ id }: { id: string }) {
       {report === null ? null : <Warnings warnings={report.warnings} />}
       <Section title="Stages">
         <Timeline spans={stagesOf(run)} />
-        {isFinal(merge.state) ? null : <Progress progress={lastProgress(run) ?? merge.progress} rate={rateOf(run)} />}
+        {isFinal(merge.state) ? null : (
+          <Progress state={merge.state} progress={lastProgress(run) ?? merge.progress} rate={rateOf(run)} />
+        )}
         {report === null ? null : <Totals report={report} />}
       </Section>
+      {merge.result === null ? null : <Files files={merge.result.files} urlOf={(path) => linkTo(merge.id, path)} />}
       {tuning.steps.length === 0 ? null : <TuningCharts series={tuning} tasks={tasks} />}
       {report?.tasks === undefined ? null : <AccuracyTable tasks={report.tasks} />}
       {report?.tasks === undefined ? null : <SiblingAccuracy merge={merge} tasks={report.tasks} />}
@@ -64,7 +67,6 @@ export function MergePage({ id }: { id: string }) {
       {report === null ? null : <LayerSharesTable report={report} />}
       {report === null ? null : <TensorShares report={report} />}
       <Lineage merge={merge} />
-      {merge.result === null ? null : <Files files={merge.result.files} urlOf={(path) => linkTo(merge.id, path)} />}
       <Attempts attempts={merge.attempts} />
       <EventLog events={events} />
       <Reproduce merge={merge} />

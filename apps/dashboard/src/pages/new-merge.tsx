@@ -1,6 +1,7 @@
 import type { FieldError, Merge, Method, Recipe } from '@amalgam/contracts';
 import { type FormEvent, useMemo, useState } from 'react';
 import { client, isSignedOut } from '../api.js';
+import { knownName } from '../asset-names.js';
 import { type Draft, isForeign, listAt, type Path, pointerOf, setAt, textAt } from '../new-merge/draft.js';
 import { Field } from '../new-merge/field.js';
 import { MethodSection } from '../new-merge/method-section.js';
@@ -21,6 +22,8 @@ import { useLive } from '../use-live.js';
 import '../new-merge/new-merge.css';
 
 const USUAL = 'ties';
+/** Characters of a merge's name. */
+const MOST_NAME = 200;
 
 /** Writes a recipe, by form and as text, with its plan beside it. The address may name a merge, a method, a base and models to begin with. */
 export default function NewMergePage({ query }: { query: URLSearchParams }) {
@@ -57,6 +60,14 @@ function beginOf(query: URLSearchParams): Draft {
     ...(base === null ? {} : { base }),
     ...(models.length === 0 ? {} : { models: models.map((model) => ({ model })) }),
   };
+}
+
+/** What a merge is called that nobody gives a name: lists of ids tell a reader nothing. */
+function offeredName(draft: Draft): string {
+  const ids = listAt(draft, ['models']).flatMap((model) => textAt(model, ['model']) || []);
+  if (isForeign(draft) || ids.length === 0) return '';
+  const whole = `${textAt(draft, ['method'])} of ${ids.map(knownName).join(', ')}`;
+  return [...whole].slice(0, MOST_NAME).join('');
 }
 
 function Editor({ methods, merge, begin }: { methods: readonly Method[]; merge: Merge | null; begin: Draft }) {
@@ -98,7 +109,7 @@ function Editor({ methods, merge, begin }: { methods: readonly Method[]; merge: 
     setBusy(true);
     try {
       const made = await client.merges.create({
-        ...(name.trim() === '' ? {} : { name: name.trim() }),
+        ...(name.trim() === '' && offered === '' ? {} : { name: name.trim() || offered }),
         recipe: draft as Recipe,
         ...(pairs === null || Object.keys(pairs).length === 0 ? {} : { metadata: pairs }),
       });
@@ -110,6 +121,7 @@ function Editor({ methods, merge, begin }: { methods: readonly Method[]; merge: 
     }
   };
   const asked = isWorthAsking(draft);
+  const offered = offeredName(draft);
   const foreign = useMemo(() => isForeign(draft), [draft]);
   const translated = foreign && !planned.behind ? (planned.plan?.recipe ?? null) : null;
 
@@ -138,7 +150,13 @@ function Editor({ methods, merge, begin }: { methods: readonly Method[]; merge: 
           <Section title="Merge">
             <Field label="Name (optional)" pointer="/name">
               {(props) => (
-                <Typed {...props} written={name} means={(written) => written} onType={(written) => setName(written)} />
+                <Typed
+                  {...props}
+                  written={name}
+                  placeholder={offered}
+                  means={(written) => written}
+                  onType={(written) => setName(written)}
+                />
               )}
             </Field>
             {foreign ? null : (
@@ -180,7 +198,7 @@ function Editor({ methods, merge, begin }: { methods: readonly Method[]; merge: 
           <PlanPanel planned={{ ...planned, problems }} asked={asked} />
           {foreign || listAt(draft, ['models']).length > 0 ? null : (
             <p className="dim">
-              No checkpoints yet? <a href={hrefOf(['checkpoints'])}>Upload them</a>.
+              A model is not here yet? <a href={hrefOf(['checkpoints'])}>Upload or register it</a>.
             </p>
           )}
         </div>

@@ -41,8 +41,8 @@ export function SignInPage({ onSignedIn }: { onSignedIn(session: Session): void 
           {busy ? 'Signing in…' : 'Sign in'}
         </button>
         <p className="dim">
-          The service printed its first key when it was started. Whoever has it makes others with{' '}
-          <code>POST /v1/keys</code>.
+          The service printed its first key when it was started for the first time; <code>npm start</code> also keeps it
+          in <code>.amalgam/api-key</code>. Whoever has signed in with it makes others on the page <i>Keys</i>.
         </p>
       </form>
     </main>

@@ -1,11 +1,13 @@
 import type { AssetKind } from '@amalgam/contracts';
 import { useId, useState } from 'react';
 import { showBytes, showCount } from '../../format.js';
+import { hrefOf } from '../../router.js';
 import { KINDS } from '../kinds.js';
 import { DropZone } from './drop-zone.js';
 import { type Draft, type Picked, toDrafts } from './picked.js';
+import { RegisterForm } from './register-form.js';
 import { UploadProgress } from './upload-progress.js';
-import { startUpload, useUploads } from './uploads.js';
+import { startUpload, type Upload, useUploads } from './uploads.js';
 
 interface Named extends Draft {
   key: number;
@@ -28,8 +30,9 @@ export function UploadPanel({ kind }: { kind: AssetKind }) {
     setDrafts((now) => now.filter((draft) => !chosen.includes(draft)));
   };
   return (
-    <section className="card" aria-label="Upload">
-      <DropZone label={`Drop here ${KINDS[kind].takes}.`} onPicked={onPicked} />
+    <section className="card" aria-label="Add">
+      <DropZone label={`Drop ${KINDS[kind].takes} here.`} onPicked={onPicked} />
+      <RegisterForm kind={kind} />
       {nothing ? (
         <p className="note warn" role="alert">
           There was no file in that, or only hidden ones.
@@ -60,7 +63,24 @@ export function UploadPanel({ kind }: { kind: AssetKind }) {
       {uploads.map((upload) => (
         <UploadProgress key={upload.key} upload={upload} />
       ))}
+      {kind === 'checkpoint' ? <MergeThem uploads={uploads} /> : null}
     </section>
+  );
+}
+
+/** The next step, once models are here. The one that is called a base is taken for it; the form shows that, and may change it. */
+function MergeThem({ uploads }: { uploads: readonly Upload[] }) {
+  const ready = uploads.flatMap(({ id, name, state }) => (id !== null && state === 'ready' ? [{ id, name }] : []));
+  if (ready.length < 2) return null;
+  const bases = ready.filter(({ name }) => /\bbase\b/i.test(name));
+  const base = bases.length === 1 ? bases[0]?.id : undefined;
+  const models = ready.flatMap(({ id }) => (id === base ? [] : [id]));
+  return (
+    <p className="next">
+      <a className="button" href={hrefOf(['new'], { base: base ?? '', models: models.join(',') })}>
+        Merge these {ready.length}…
+      </a>
+    </p>
   );
 }
 
