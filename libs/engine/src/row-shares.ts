@@ -87,7 +87,7 @@ export class RowShares {
       // A scalar is no row that anything could be dropped from.
       const isFree = sparsify.outliersFirst === true && elements > 1;
       const { kept, outliers } = keptOf(row, density, sparsify.outliers[model]!, isFree);
-      ops.markBand(data, rows, row, this.#scratch, kept, outliers);
+      ops.markBand(data, rows, row, kept, outliers);
     }
   }
 }

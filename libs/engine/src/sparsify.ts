@@ -31,8 +31,7 @@ export class Sparsifier {
     switch (sparsify.by) {
       case 'magnitude':
         if (band !== null) return this.#keepBand(data, block.index, n, band);
-        // Shares of 0 and 1 leave nothing to chance: the words do not matter.
-        return ops.keepRandomEach(data, n, this.#words, sharesOf(block, model), false);
+        return ops.keepMarked(data, sharesOf(block, model), n);
       case 'chance': {
         this.#draw(tensor, model, sparsify.seed, block);
         return ops.keepRandom(data, n, this.#words, sparsify.densities[model]!, sparsify.rescale);

@@ -10,6 +10,7 @@ export * from './unify';
 export * from './elect';
 export * from './random';
 export * from './rank';
+export * from './band';
 export * from './overlap';
 export * from './spread';
 export * from './product';

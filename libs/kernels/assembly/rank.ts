@@ -95,20 +95,3 @@ export function rankProbabilities(data: usize, rows: i32, c: i32, scratch: usize
     }
   }
 }
-
-/**
- * Replaces each entry of `rows` rows of c float32 by 1 when it is among the `kept` largest magnitudes of its row that follow the
- * `outliers` largest, else by 0. Among equals the lowest index counts as larger. `scratch`: 4096 + 16 c bytes.
- */
-export function markBand(data: usize, rows: i32, c: i32, scratch: usize, kept: i32, outliers: i32): void {
-  const end = c - outliers;
-  const first = end - kept;
-  for (let r = 0; r < rows; r++) {
-    const row = data + ((<usize>r * <usize>c) << 2);
-    const order = orderRow(row, c, scratch);
-    for (let i = 0; i < c; i++) {
-      const mark: f32 = i >= first && i < end ? 1 : 0;
-      store<f32>(row + (<usize>load<u32>(order + (<usize>i << 3)) << 2), mark);
-    }
-  }
-}

@@ -114,7 +114,8 @@ interface Exports {
   randomWords(stream: Pointer, low: number, high: number, dst: Pointer, n: number): void;
   keepRandom(data: Pointer, n: number, words: Pointer, p: number, rescale: boolean): number;
   rankProbabilities(data: Pointer, rows: number, c: number, scratch: Pointer, low: number, high: number): void;
-  markBand(data: Pointer, rows: number, c: number, scratch: Pointer, kept: number, outliers: number): void;
+  markBand(data: Pointer, rows: number, c: number, kept: number, outliers: number): void;
+  keepMarked(data: Pointer, marks: Pointer, n: number): number;
   addProduct(a: Pointer, b: Pointer, c: Pointer, m: number, k: number, n: number): void;
   addProductTransposed(a: Pointer, b: Pointer, c: Pointer, m: number, k: number, n: number): void;
   keepRandomEach(data: Pointer, n: number, words: Pointer, probabilities: Pointer, rescale: boolean): number;
@@ -129,12 +130,16 @@ function compile(): object {
 }
 
 /**
- * One instance of the SIMD kernels with a memory of its own; one per thread. Memory is handed out by `allocate` and is never
- * freed: a thread lays out its buffers once a job. Views (`bytes`, `floats`, …) are only good until the next `allocate`.
+ * One instance of the SIMD kernels with a memory of its own; one per thread. Memory is handed out by `allocate` and is freed as a
+ * whole by `reset`: a thread lays out its buffers once a job. Views (`bytes`, `floats`, …) are only good until the next `allocate`.
  */
 export class Kernels {
   readonly ops: Exports;
   #top: Pointer;
+  /** Where `reset` returns to. */
+  readonly #bottom: Pointer;
+  /** Memory below may have been written to before a reset. */
+  #used: Pointer = 0;
   readonly #float8: Record<'F8_E4M3' | 'F8_E5M2', Pointer>;
 
   constructor() {
@@ -142,6 +147,14 @@ export class Kernels {
     // A null pointer never aliases data.
     this.#top = Math.max(1024, this.ops.heapBase.value);
     this.#float8 = { F8_E4M3: this.#table('F8_E4M3'), F8_E5M2: this.#table('F8_E5M2') };
+    this.#bottom = this.#top;
+  }
+
+  /** Frees all that was allocated, for another job. Returns the bytes that the memory keeps. */
+  reset(): number {
+    this.#used = Math.max(this.#used, this.#top);
+    this.#top = this.#bottom;
+    return this.ops.memory.buffer.byteLength;
   }
 
   #table(dtype: 'F8_E4M3' | 'F8_E5M2'): Pointer {
@@ -156,6 +169,7 @@ export class Kernels {
     this.#top = pointer + bytes + 64;
     const missing = this.#top - this.ops.memory.buffer.byteLength;
     if (missing > 0) this.ops.memory.grow(Math.ceil(missing / PAGE));
+    if (pointer < this.#used) this.bytes(pointer, Math.min(this.#top, this.#used) - pointer).fill(0);
     return pointer;
   }
 

@@ -59,22 +59,6 @@ describe('kernels over rows equal their twins', () => {
     );
   });
 
-  test('markBand', () => {
-    fc.assert(
-      fc.property(matrix, fc.nat(200), fc.nat(200), (m, a, b) => {
-        const kept = a % (m.c + 1);
-        const outliers = b % (m.c - kept + 1);
-        const got = compare(
-          m,
-          (row) => twins.markBand(row, kept, outliers),
-          () => ops.markBand(dataAt, m.rows, m.c, scratch, kept, outliers),
-        );
-        expect(got.reduce((sum, mark) => sum + mark, 0)).toBe(kept * m.rows);
-      }),
-      { numRuns: 300 },
-    );
-  });
-
   test('a row of distinct magnitudes: evenly from low to high, whatever the signs', () => {
     kernels.floats(dataAt, 5).set([-5, 1, 3, -2, 4]);
     ops.rankProbabilities(dataAt, 1, 5, scratch, 0.25, 0.75);

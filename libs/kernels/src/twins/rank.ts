@@ -16,12 +16,3 @@ export function rankProbabilities(row: Float32Array, low: number, high: number):
     row[i] = low + (high - low) * share;
   });
 }
-
-/** In place. */
-export function markBand(row: Float32Array, kept: number, outliers: number): void {
-  const keys = keysOf(row);
-  const largestFirst = keys.map((_, i) => i).sort((a, b) => keys[b]! - keys[a]! || a - b);
-  largestFirst.forEach((index, rank) => {
-    row[index] = rank >= outliers && rank < outliers + kept ? 1 : 0;
-  });
-}
