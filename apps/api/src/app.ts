@@ -13,6 +13,7 @@ import { assetRoutes } from './routes/assets.js';
 import { checkpointRoutes } from './routes/checkpoints.js';
 import { dashboardRoutes } from './routes/dashboard.js';
 import { deliveryRoutes } from './routes/deliveries.js';
+import { eventRoutes } from './routes/events.js';
 import { healthRoutes } from './routes/health.js';
 import { keyRoutes } from './routes/keys.js';
 import { mergeEventRoutes } from './routes/merge-events.js';
@@ -103,6 +104,7 @@ export async function buildApp(options: AppOptions): Promise<Api> {
       await v1.register(mergeRoutes);
       await v1.register(mergeEventRoutes);
       await v1.register(mergeResultRoutes);
+      await v1.register(eventRoutes);
       await v1.register(methodRoutes);
       await v1.register(webhookEndpointRoutes);
       await v1.register(deliveryRoutes);

@@ -81,6 +81,14 @@ function stepsOf(context: WorkerContext, graces: Graces): Step[] {
     { name: 'dead workers', everyMs: MINUTE_MS, run: () => database.workers.purge(Math.max(10 * staleMs, MINUTE_MS)) },
     { name: 'dispatched outbox rows', everyMs: HOUR_MS, run: () => database.outbox.purge(24 * HOUR_MS) },
     { name: 'old deliveries', everyMs: HOUR_MS, run: () => database.deliveries.purge(DELIVERIES_KEPT_MS) },
+    {
+      name: 'positions of events',
+      everyMs: MINUTE_MS,
+      run: async () => {
+        await database.events.placeAll();
+        return 0; // nothing was wrong
+      },
+    },
     { name: 'old idempotency keys', everyMs: HOUR_MS, run: () => database.idempotency.purge(48 * HOUR_MS) },
   ];
 }

@@ -5,8 +5,14 @@ export interface Frame {
   data: string;
 }
 
-/** Splits a stream of server-sent events (HTML standard, section 9.2) into frames; comments and other fields are skipped. */
-export async function* readFrames(body: ReadableStream<Uint8Array>): AsyncGenerator<Frame> {
+/**
+ * Splits a stream of server-sent events (HTML standard, section 9.2) into frames; comments and other fields are skipped, and so
+ * are frames without data. `onId` is told the id of every frame that has one, before the frame comes.
+ */
+export async function* readFrames(
+  body: ReadableStream<Uint8Array>,
+  onId: (id: string) => void = () => {},
+): AsyncGenerator<Frame> {
   const decoder = new TextDecoder();
   const reader = body.getReader();
   let text = '';
@@ -21,6 +27,7 @@ export async function* readFrames(body: ReadableStream<Uint8Array>): AsyncGenera
       for (const line of lines) {
         if (line !== '') take(frame, line);
         else {
+          if (frame.id !== undefined) onId(frame.id);
           if (frame.data.length > 0) yield { id: frame.id, event: frame.event, data: frame.data.join('\n') };
           frame = empty();
         }

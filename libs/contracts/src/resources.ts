@@ -1,7 +1,7 @@
 import Type, { type Static, type TSchema } from 'typebox';
 import { AssetFile, Metadata, Name } from './assets.js';
 import { ERROR_CODES } from './errors.js';
-import { EVENT_TYPES } from './events.js';
+import { ENDPOINT_EVENT_TYPES, EVENT_TYPES } from './events.js';
 import { ID_PATTERNS } from './ids.js';
 import { Modifier, Recipe } from './recipe.js';
 import { ATTEMPT_STATES, MERGE_STAGES, MERGE_STATES } from './states.js';
@@ -143,6 +143,33 @@ export const MergeEvent = Type.Object(
   { title: 'Event' },
 );
 export type MergeEvent = Static<typeof MergeEvent>;
+
+/** An event as the project's stream tells it: of a merge, or of a webhook endpoint. */
+export const ProjectEvent = Type.Object(
+  {
+    object: Type.Literal('event'),
+    id: Type.String({ pattern: ID_PATTERNS.event }),
+    position: Type.Integer({
+      minimum: 1,
+      description: 'Its place among all events of the project: rises, and an event that is seen later has a higher one',
+    }),
+    type: Type.Enum([...ENDPOINT_EVENT_TYPES]),
+    merge_id: Nullable(Type.String()),
+    seq: Nullable(Type.Integer({ minimum: 1, description: 'Counts from 1 within the merge, without holes' })),
+    endpoint_id: Nullable(Type.String({ description: 'Of webhook.disabled' })),
+    data: Type.Record(Type.String(), Type.Unknown()),
+    created_at: Time,
+  },
+  { title: 'ProjectEvent' },
+);
+export type ProjectEvent = Static<typeof ProjectEvent>;
+
+/** In the project's stream, without a position: deliveries to this endpoint were made, tried or ended. */
+export const DeliveriesChanged = Type.Object(
+  { object: Type.Literal('deliveries_changed'), endpoint_id: Type.String({ pattern: ID_PATTERNS.webhookEndpoint }) },
+  { title: 'DeliveriesChanged' },
+);
+export type DeliveriesChanged = Static<typeof DeliveriesChanged>;
 
 export const PlannedFile = Type.Object({
   path: Type.String(),

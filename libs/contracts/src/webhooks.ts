@@ -143,7 +143,7 @@ const delivery = {
   id: Type.String({ pattern: ID_PATTERNS.delivery, description: 'The `webhook-id` of every try' }),
   type: Type.Enum([...DELIVERY_TYPES]),
   endpoint_id: Nullable(Type.String({ description: 'Null for the webhook that a merge brought along' })),
-  event_id: Nullable(Type.String({ description: 'Null for what is no news of a merge' })),
+  event_id: Nullable(Type.String({ description: 'Null for a test' })),
   merge_id: Nullable(Type.String()),
   url: Type.String(),
   state: Type.Enum([...DELIVERY_STATES]),

@@ -1,5 +1,5 @@
 import { type DeliveryType, type EndpointWebhookBody, isDroppable } from '@amalgam/contracts';
-import type { Tx } from './context.js';
+import { notifyDeliveries, type Tx } from './context.js';
 import { toRowEventType } from './event-types.js';
 import { Prisma } from './generated/client.js';
 import { newId } from './ids.js';
@@ -43,18 +43,26 @@ export async function createDeliveries(tx: Tx, merge: MergeRow, event: WrittenEv
   const news = { type, createdAt, projectId: merge.projectId, mergeId: merge.id, eventId: event.id };
   const body = mergeBody(type, createdAt, toMergeResource(merge));
   if (own !== null) await insertDelivery(tx, { ...news, body, url: own, secret: merge.webhookSecret });
-  for (const target of targets) await insertDelivery(tx, { ...news, body, ...to(target) });
+  await insertDeliveries(tx, { ...news, body }, targets);
 }
 
 /** Tells the other endpoints of the project. */
-export async function tellDisabled(tx: Tx, endpoint: WebhookEndpointRow, at: Date): Promise<void> {
+export async function tellDisabled(tx: Tx, endpoint: WebhookEndpointRow, eventId: string, at: Date): Promise<void> {
   const type = 'webhook.disabled';
-  const targets = await targetsOf(tx, endpoint.projectId, type);
+  const { projectId } = endpoint;
+  const targets = (await targetsOf(tx, projectId, type)).filter(({ id }) => id !== endpoint.id);
   const body = JSON.stringify(endpointBody(type, endpoint, at));
-  for (const target of targets) {
-    if (target.id === endpoint.id) continue;
-    await insertDelivery(tx, { type, createdAt: at, projectId: endpoint.projectId, body, ...to(target) });
-  }
+  await insertDeliveries(tx, { type, createdAt: at, projectId, eventId, body }, targets);
+}
+
+async function insertDeliveries(tx: Tx, news: Omit<NewDelivery, 'url'>, targets: readonly Target[]): Promise<void> {
+  if (targets.length === 0) return;
+  for (const target of targets) await insertDelivery(tx, { ...news, ...to(target) });
+  await notifyDeliveries(
+    tx,
+    news.projectId,
+    targets.map(({ id }) => id),
+  );
 }
 
 export function endpointBody(
@@ -80,7 +88,7 @@ export interface NewDelivery {
   kept?: boolean;
 }
 
-/** Writes a delivery and, unless it is kept for later, its outbox row. Returns its id. */
+/** Writes a delivery and, unless it is kept for later, its outbox row. Returns its id; whoever calls it tells of it. */
 export async function insertDelivery(tx: Tx, { kept = false, ...delivery }: NewDelivery): Promise<string> {
   const id = newId('delivery');
   const { createdAt } = delivery;

@@ -1,6 +1,8 @@
 import { AmalgamError, type DisabledReason } from '@amalgam/contracts';
-import type { Tx } from './context.js';
+import { CHANNELS, notify, type Tx } from './context.js';
 import { ENDPOINT_DISABLED, tellDisabled } from './create-deliveries.js';
+import { toRowEventType } from './event-types.js';
+import { newId } from './ids.js';
 import type { WebhookEndpointRow } from './resources/webhook-endpoint.js';
 import { databaseNow } from './transaction.js';
 
@@ -41,6 +43,18 @@ export async function disableEndpoint(
       WHERE d.endpoint_id = e.id AND d.state = 'succeeded' AND d.finished_at > ${notSince}::timestamptz)`;
   if (changed === 0) return false;
   await endPending(tx, endpointId);
-  await tellDisabled(tx, await tx.webhookEndpoint.findUniqueOrThrow({ where: { id: endpointId } }), now);
+  const endpoint = await tx.webhookEndpoint.findUniqueOrThrow({ where: { id: endpointId } });
+  await tellDisabled(tx, endpoint, await recordDisabled(tx, endpoint, now), now);
   return true;
+}
+
+/** The event of it; returns its id. */
+async function recordDisabled(tx: Tx, endpoint: WebhookEndpointRow, createdAt: Date): Promise<string> {
+  const id = newId('event');
+  const { projectId, url, disabledReason: reason } = endpoint;
+  const type = toRowEventType('webhook.disabled');
+  const data = { id, projectId, endpointId: endpoint.id, type, data: { reason, url }, createdAt };
+  await tx.event.create({ data, select: { id: true } });
+  await notify(tx, CHANNELS.events, projectId);
+  return id;
 }

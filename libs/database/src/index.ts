@@ -26,6 +26,7 @@ export type {
   OutgoingDelivery,
   SentRequest,
 } from './repositories/deliveries.js';
+export type { ProjectEventFilter, ProjectEvents } from './repositories/events.js';
 export type { Begun, StoredResponse } from './repositories/idempotency.js';
 export { DEFAULT_MAX_ATTEMPTS } from './repositories/lost.js';
 export type { CreateOptions, MergeFilter, MergeInputRef, NewMerge } from './repositories/merges.js';
@@ -48,6 +49,5 @@ export {
   toDeliveryDetails,
   toDeliveryResource,
 } from './resources/delivery.js';
-export { toEventResource } from './resources/event.js';
 export { type MergeRow, toMergeResource } from './resources/merge.js';
 export { toWebhookEndpointResource, type WebhookEndpointRow } from './resources/webhook-endpoint.js';

@@ -59,12 +59,12 @@ export async function insertMerge(tx: Tx, input: MergeToInsert): Promise<{ merge
         INSERT INTO outbox (id, kind, subject_id, payload)
         SELECT ${outboxColumns(dispatchOf({ id, projectId, lane, priority }))} FROM merge
       ), event AS (
-        INSERT INTO events (id, merge_id, seq, type, data)
-        SELECT ${eventId}, merge.id, 1, ${'merge.queued' satisfies EventType}::event_type, '{"reason":"created"}' FROM merge
+        INSERT INTO events (id, project_id, merge_id, seq, type, data)
+        SELECT ${eventId}, ${projectId}, merge.id, 1, ${'merge.queued' satisfies EventType}::event_type, '{"reason":"created"}' FROM merge
         RETURNING created_at
       )
       SELECT merge.created_at AS "createdAt", event.created_at AS "eventAt", pg_notify(${CHANNELS.outbox}, '')::text AS woken,
-             pg_notify(${CHANNELS.events}, merge.id)::text AS told
+             pg_notify(${CHANNELS.events}, ${projectId} || ' ' || merge.id)::text AS told
       FROM merge, event`;
   let [inserted] = await insert();
   if (inserted === undefined) {

@@ -32,14 +32,15 @@ export async function recordEvent(
   const [event] = await tx.$queryRaw<Recorded[]>`
     WITH merge AS (
       UPDATE merges SET last_event_seq = last_event_seq + 1 WHERE id = ${mergeId}
-      RETURNING id, last_event_seq, webhook_url IS NOT NULL AND ${type}::event_type = ANY(webhook_events) OR EXISTS (
+      RETURNING id, project_id, last_event_seq, webhook_url IS NOT NULL AND ${type}::event_type = ANY(webhook_events) OR EXISTS (
         SELECT 1 FROM webhook_endpoints e WHERE e.project_id = merges.project_id AND ${wantedBy(type)}) AS wanted
     ), event AS (
-      INSERT INTO events (id, merge_id, seq, type, data)
-      SELECT ${id}, merge.id, merge.last_event_seq, ${type}::event_type, ${JSON.stringify(data)}::json FROM merge
+      INSERT INTO events (id, project_id, merge_id, seq, type, data)
+      SELECT ${id}, merge.project_id, merge.id, merge.last_event_seq, ${type}::event_type, ${JSON.stringify(data)}::json FROM merge
       RETURNING created_at
     )
-    SELECT event.created_at AS "createdAt", merge.wanted, pg_notify(${CHANNELS.events}, merge.id)::text AS notified
+    SELECT event.created_at AS "createdAt", merge.wanted,
+           pg_notify(${CHANNELS.events}, merge.project_id || ' ' || merge.id)::text AS notified
     FROM merge, event`;
   if (event === undefined) throw new AmalgamError('internal', `there is no merge ${mergeId} to record ${type} of`);
   if (!event.wanted) return;

@@ -20,7 +20,7 @@ describe('listen', () => {
     await world.db.attempts.claim(id, 'w', STALE);
     await world.db.control.requestCancel(world.projectId, id);
     await vi.waitFor(() => expect(heard).toContainEqual([CHANNELS.cancel, id]));
-    expect(heard).toContainEqual([CHANNELS.events, id]);
+    expect(heard).toContainEqual([CHANNELS.events, `${world.projectId} ${id}`]);
     expect(heard).toContainEqual([CHANNELS.outbox, '']);
   });
 
@@ -33,7 +33,7 @@ describe('listen', () => {
     await vi.waitFor(() => expect(heard).toContain(''), { timeout: 5000 });
     expect(errors.length).toBeGreaterThan(0);
     const { id } = await makeMerge(world);
-    await vi.waitFor(() => expect(heard).toContain(id));
+    await vi.waitFor(() => expect(heard).toContain(`${world.projectId} ${id}`));
     await db.close();
   });
 

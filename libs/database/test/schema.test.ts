@@ -5,7 +5,7 @@ import {
   ATTEMPT_STATES,
   DELIVERY_STATES,
   DISABLED_REASONS,
-  EVENT_TYPES,
+  ENDPOINT_EVENT_TYPES,
   INPUT_ROLES,
   LANES,
   MERGE_STAGES,
@@ -35,7 +35,7 @@ describe('enums', () => {
     delivery_state: DELIVERY_STATES,
     disabled_reason: DISABLED_REASONS,
     lane: LANES,
-    event_type: EVENT_TYPES,
+    event_type: ENDPOINT_EVENT_TYPES,
   };
 
   it('are those of the contracts, in the schema and in the database', async () => {
@@ -50,8 +50,8 @@ describe('enums', () => {
   it('reach the code with the same names', () => {
     expect(Object.values(generated.MergeState)).toEqual([...MERGE_STATES]);
     expect(Object.values(generated.AttemptState)).toEqual([...ATTEMPT_STATES]);
-    for (const type of EVENT_TYPES) expect(fromRowEventType(toRowEventType(type))).toBe(type);
-    expect(Object.values(generated.EventType)).toEqual(EVENT_TYPES.map(toRowEventType));
+    for (const type of ENDPOINT_EVENT_TYPES) expect(fromRowEventType(toRowEventType(type))).toBe(type);
+    expect(Object.values(generated.EventType)).toEqual(ENDPOINT_EVENT_TYPES.map(toRowEventType));
   });
 });
 

@@ -9,12 +9,19 @@ const READING = new Set(['GET', 'HEAD', 'OPTIONS']);
 
 /** Asks for an API key, or for a browser's session with one, on every route of its scope. */
 async function auth(app: Api): Promise<void> {
-  app.addHook('onRequest', async (request) => {
-    const { token, sessionEnds } = credentials(app, request);
-    const { id, projectId, scopes } = await app.parts.database.apiKeys.authenticate(token);
-    request.caller = { projectId, keyId: id, scopes, sessionEnds };
-    assertScope(request, request.routeOptions.config.scope ?? (READING.has(request.method) ? 'read' : 'write'));
-  });
+  app.addHook('onRequest', (request) => assertAllowed(app, request));
+}
+
+/**
+ * Asks anew for what the request was sent with, as long as it lasts.
+ *
+ * @throws AmalgamError why it may not, or no longer
+ */
+export async function assertAllowed(app: Api, request: FastifyRequest): Promise<void> {
+  const { token, sessionEnds } = credentials(app, request);
+  const { id, projectId, scopes } = await app.parts.database.apiKeys.authenticate(token);
+  request.caller = { projectId, keyId: id, scopes, sessionEnds };
+  assertScope(request, request.routeOptions.config.scope ?? (READING.has(request.method) ? 'read' : 'write'));
 }
 
 /** A key that is sent goes before a cookie, which browsers send unasked. */

@@ -23,6 +23,7 @@ async function openapi(app: Api): Promise<void> {
         { name: 'graphs', description: 'ONNX models of forward passes, for methods that learn and for evaluation' },
         { name: 'datasets', description: 'Samples that graphs are fed with' },
         { name: 'merges', description: 'Recipes being carried out' },
+        { name: 'events', description: 'What happens in a project, in one order' },
         { name: 'methods', description: 'How checkpoints can be merged' },
         { name: 'webhooks', description: 'Where events are sent, and what came of it' },
         { name: 'keys', description: 'API keys; these calls need a key with the scope *' },

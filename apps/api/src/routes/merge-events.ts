@@ -1,7 +1,8 @@
-import { AmalgamError, List, MergeEvent } from '@amalgam/contracts';
+import { isAmalgamError, List, MergeEvent } from '@amalgam/contracts';
 import Type from 'typebox';
-import { projectOf } from '../plugins/auth.js';
+import { assertAllowed, projectOf } from '../plugins/auth.js';
 import { streamEvents } from '../services/event-stream.js';
+import { lastEventId, wantsStream } from '../services/stream-request.js';
 import type { Api } from '../types.js';
 import { answers, assertId, found, IdParams } from './schemas.js';
 
@@ -36,7 +37,7 @@ export async function mergeEventRoutes(app: Api): Promise<void> {
       const { after = 0, limit = 100 } = request.query;
       const projectId = projectOf(request);
       assertId('merge', id);
-      if (!wantsStream(request.headers.accept)) {
+      if (!wantsStream(request.headers)) {
         // One more than asked for tells whether there are more.
         const events = await database.events.listAfter(projectId, id, after, Math.min(limit + 1, 1000));
         const data = events.slice(0, limit);
@@ -44,27 +45,21 @@ export async function mergeEventRoutes(app: Api): Promise<void> {
         return { data, has_more: more, next_cursor: more ? String(data.at(-1)?.seq ?? after) : null };
       }
       const merge = found(await database.merges.get(projectId, id), 'merge', id);
-      const from = lastEventId(request.headers['last-event-id']) ?? after;
+      const from = lastEventId(request.headers) ?? after;
       const services = { database, hub: app.eventHub, timing: app.timing };
       try {
-        await streamEvents(reply, services, { projectId, mergeId: id, state: merge.state, after: from });
+        await streamEvents(reply, services, {
+          ...{ projectId, mergeId: id, state: merge.state, after: from },
+          assertAllowed: () => assertAllowed(app, request),
+        });
       } catch (error) {
         if (!reply.raw.headersSent) throw error;
-        // The stream is cut; the client comes back with the last number that it saw.
-        request.log.warn({ err: error, merge: id }, 'an event stream broke');
+        // The stream is cut; the client comes back with the last number that it saw, and is told why it may not.
+        if (!isAmalgamError(error) || error.status >= 500) {
+          request.log.warn({ err: error, merge: id }, 'an event stream broke');
+        }
       }
       return reply;
     },
   );
-}
-
-function wantsStream(accept: string | undefined): boolean {
-  return accept !== undefined && /\btext\/event-stream\b/i.test(accept);
-}
-
-function lastEventId(header: string | string[] | undefined): number | undefined {
-  if (header === undefined || header === '') return undefined;
-  if (typeof header === 'string' && /^\d{1,9}$/.test(header)) return Number(header);
-  const detail = 'Last-Event-ID must be the number of an event';
-  throw new AmalgamError('invalid_request', detail, { errors: [{ pointer: '/last-event-id', detail }] });
 }

@@ -2,31 +2,36 @@ import type { Database, Subscription } from '@amalgam/database';
 
 /** One stream's wish to be woken. */
 export interface Waker {
-  /** Resolves at the next news of the merge, at once when there was some since the last call, or after `ms`. */
+  /** Resolves at the next news of the subject, at once when there was some since the last call, or after `ms`. */
   wait(ms: number): Promise<void>;
+  /** Endpoints of a project whose deliveries have changed since the last call; `all` when nobody knows which. */
+  takeEndpoints(): readonly string[] | 'all';
+  /** Called when the service stops. */
+  onStop(call: () => void): void;
   close(): void;
 }
 
 /**
- * Tells event streams that a merge has news. All streams of the process share one LISTEN, which begins with the first
- * stream; a NOTIFY only wakes, and the streams read the events themselves.
+ * Tells event streams that their merge or their project has news. All streams of the process share one connection that
+ * listens; a NOTIFY only wakes, and the streams read the events themselves.
  */
 export class EventHub {
   readonly #database: Database;
+  /** By the id of the merge or of the project. */
   readonly #streams = new Map<string, Set<Stream>>();
-  #listening: Promise<Subscription> | undefined;
+  #listening: Promise<Subscription[]> | undefined;
   #closed = false;
 
   constructor(database: Database) {
     this.#database = database;
   }
 
-  /** Resolves when news from now on will be heard. */
-  async subscribe(mergeId: string): Promise<Waker> {
-    const stream = new Stream(() => this.#remove(mergeId, stream));
-    const streams = this.#streams.get(mergeId) ?? new Set();
-    this.#streams.set(mergeId, streams.add(stream));
-    this.#listening ??= this.#database.listen('amalgam_events', (id) => this.#wake(id));
+  /** `subject`: a merge's or a project's id. Resolves when news from now on will be heard. */
+  async subscribe(subject: string): Promise<Waker> {
+    const stream = new Stream(() => this.#remove(subject, stream));
+    const streams = this.#streams.get(subject) ?? new Set();
+    this.#streams.set(subject, streams.add(stream));
+    this.#listening ??= this.#listen();
     await this.#listening;
     if (this.#closed) stream.close();
     return stream;
@@ -39,27 +44,42 @@ export class EventHub {
   /** Wakes every stream, which then ends. */
   async close(): Promise<void> {
     this.#closed = true;
-    this.#wake('');
-    await (await this.#listening)?.close();
+    for (const stream of this.#of('')) stream.stop();
+    for (const subscription of (await this.#listening) ?? []) await subscription.close();
   }
 
-  #wake(mergeId: string): void {
-    // An empty id means that notifications may have been lost.
-    const woken = mergeId === '' ? [...this.#streams.values()] : [this.#streams.get(mergeId) ?? []];
-    for (const streams of woken) for (const stream of streams) stream.wake();
+  #listen(): Promise<Subscription[]> {
+    return Promise.all([
+      this.#database.listen('amalgam_events', (payload) => {
+        for (const subject of payload.split(' ')) for (const stream of this.#of(subject)) stream.wake();
+      }),
+      this.#database.listen('amalgam_deliveries', (payload) => {
+        const [project = '', endpoint] = payload.split(' ');
+        for (const stream of this.#of(project)) stream.wakeOfDeliveries(endpoint);
+      }),
+    ]);
   }
 
-  #remove(mergeId: string, stream: Stream): void {
-    const streams = this.#streams.get(mergeId);
+  /** The streams of a subject. An empty one means that notifications may have been lost: all of them. */
+  #of(subject: string): Stream[] {
+    const sets = subject === '' ? [...this.#streams.values()] : [this.#streams.get(subject) ?? []];
+    return sets.flatMap((streams) => [...streams]);
+  }
+
+  #remove(subject: string, stream: Stream): void {
+    const streams = this.#streams.get(subject);
     streams?.delete(stream);
-    if (streams?.size === 0) this.#streams.delete(mergeId);
+    if (streams?.size === 0) this.#streams.delete(subject);
   }
 }
 
 class Stream implements Waker {
   readonly #onClose: () => void;
+  /** A project has few endpoints, so this stays small however slowly it is taken. */
+  #endpoints: Set<string> | 'all' = new Set();
   #news = false;
   #resolve: (() => void) | undefined;
+  #onStop = () => {};
 
   constructor(onClose: () => void) {
     this.#onClose = onClose;
@@ -68,6 +88,18 @@ class Stream implements Waker {
   wake(): void {
     this.#news = true;
     this.#resolve?.();
+  }
+
+  wakeOfDeliveries(endpointId: string | undefined): void {
+    if (endpointId === undefined) this.#endpoints = 'all';
+    else if (this.#endpoints !== 'all') this.#endpoints.add(endpointId);
+    this.wake();
+  }
+
+  takeEndpoints(): readonly string[] | 'all' {
+    const taken = this.#endpoints;
+    this.#endpoints = new Set();
+    return taken === 'all' ? taken : [...taken];
   }
 
   async wait(ms: number): Promise<void> {
@@ -81,6 +113,15 @@ class Stream implements Waker {
       this.#resolve = undefined;
     }
     this.#news = false;
+  }
+
+  onStop(call: () => void): void {
+    this.#onStop = call;
+  }
+
+  stop(): void {
+    this.#onStop();
+    this.wake();
   }
 
   close(): void {

@@ -1,13 +1,11 @@
-import { once } from 'node:events';
-import { isFinal, isFinalEvent, type MergeEvent, type MergeState } from '@amalgam/contracts';
+import { isFinal, isFinalEvent, type MergeState } from '@amalgam/contracts';
 import type { Database } from '@amalgam/database';
 import type { FastifyReply } from 'fastify';
 import type { Timing } from '../types.js';
 import type { EventHub } from './event-hub.js';
+import { SseWriter } from './sse-writer.js';
 
 const PAGE = 200;
-/** What a client waits before it connects again, in milliseconds. */
-const RETRY_MS = 1000;
 
 interface Subject {
   projectId: string;
@@ -16,6 +14,8 @@ interface Subject {
   state: MergeState;
   /** Number of the last event that the client has. */
   after: number;
+  /** Rejects when the client may no longer read: its key was revoked, its session has ended. */
+  assertAllowed(): Promise<void>;
 }
 
 /**
@@ -39,10 +39,11 @@ export async function streamEvents(
     }
     const writer = new SseWriter(reply, timing.heartbeatMs);
     writer.onClose(() => waker.close());
+    waker.onStop(() => writer.stop());
     try {
       let last = subject.after;
       for (let ended = false; ; ) {
-        for (const event of events) await writer.event(event);
+        for (const event of events) await writer.send({ id: event.seq, event: event.type, data: event });
         const newest = events.at(-1);
         last = newest?.seq ?? last;
         // A final event that others follow belongs to a time before a retry.
@@ -50,6 +51,7 @@ export async function streamEvents(
         if (writer.closed || hub.closed || (caughtUp && newest !== undefined && isFinalEvent(newest.type))) return;
         if (caughtUp) await waker.wait(timing.pollMs);
         if (writer.closed || hub.closed) return;
+        await subject.assertAllowed();
         // Whoever asks for what comes after a number that is never reached must not wait for ever.
         if (newest === undefined) ended = isFinal(await stateOf(database, subject));
         events = await read(last);
@@ -65,50 +67,4 @@ export async function streamEvents(
 
 async function stateOf(database: Database, { projectId, mergeId, state }: Subject): Promise<MergeState> {
   return (await database.merges.get(projectId, mergeId))?.state ?? state;
-}
-
-/** Writes frames as fast as the client takes them. */
-class SseWriter {
-  readonly #raw: FastifyReply['raw'];
-  readonly #heartbeat: NodeJS.Timeout;
-  readonly #gone = new AbortController();
-
-  constructor(reply: FastifyReply, heartbeatMs: number) {
-    reply.hijack();
-    this.#raw = reply.raw;
-    this.#raw.once('close', () => this.#gone.abort());
-    this.#raw.on('error', () => this.#gone.abort());
-    this.#raw.writeHead(200, {
-      ...(reply.getHeaders() as Record<string, string>),
-      'content-type': 'text/event-stream; charset=utf-8',
-      'cache-control': 'no-cache, no-transform',
-      'x-accel-buffering': 'no',
-      connection: 'keep-alive',
-    });
-    this.#raw.write(`retry: ${RETRY_MS}\n\n`);
-    this.#heartbeat = setInterval(() => {
-      // To a client that does not read, more would only fill our memory.
-      if (!this.#raw.writableNeedDrain) this.#raw.write(': heartbeat\n\n');
-    }, heartbeatMs);
-  }
-
-  get closed(): boolean {
-    return this.#gone.signal.aborted;
-  }
-
-  onClose(call: () => void): void {
-    this.#gone.signal.addEventListener('abort', call, { once: true });
-  }
-
-  async event(event: MergeEvent): Promise<void> {
-    if (this.closed) return;
-    const frame = `id: ${event.seq}\nevent: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`;
-    if (this.#raw.write(frame)) return;
-    await once(this.#raw, 'drain', { signal: this.#gone.signal }).catch(() => {});
-  }
-
-  end(): void {
-    clearInterval(this.#heartbeat);
-    this.#raw.end();
-  }
 }

@@ -64,9 +64,11 @@ function tidy(operation: Json): void {
   for (const answer of Object.values(answers)) {
     if (answer['description'] === 'Default Response') answer['description'] = operation['summary'];
   }
-  if (operationId === 'listMergeEvents') {
+  if (operationId === 'listMergeEvents' || operationId === 'listEvents') {
     const list = answers['200'] as { content: Json };
     list.content['text/event-stream'] = { schema: { type: 'string' } };
+  }
+  if (operationId === 'listMergeEvents') {
     answers['204'] = { description: 'Nothing more will come: the merge has ended' };
   }
   if (typeof operationId === 'string' && BINARY.has(operationId)) {

@@ -71,6 +71,17 @@ export const EXAMPLES: Record<string, unknown> = {
     data: { attempt: 1, stage: 'merging', bytes_done: 536_870_912, bytes_total: 4_294_967_296 },
     created_at: '2026-11-20T12:00:00.000Z',
   },
+  ProjectEvent: {
+    object: 'event',
+    id: 'evt_01K0000000000000000000000A',
+    position: 1204,
+    type: 'merge.started',
+    merge_id: MERGE,
+    seq: 2,
+    endpoint_id: null,
+    data: { attempt: 1, worker: 'host-41', device: 'CPU' },
+    created_at: '2026-11-20T12:00:00.000Z',
+  },
   Problem: {
     type: 'urn:amalgam:problem:unknown_method',
     title: 'There is no such merging method',

@@ -7,7 +7,7 @@ import {
   isDroppable,
   type List,
 } from '@amalgam/contracts';
-import type { Context, Tx } from '../context.js';
+import { type Context, notifyDeliveries, type Tx } from '../context.js';
 import { enqueueDelivery } from '../create-deliveries.js';
 import { disableEndpoint, lockEndpoint } from '../endpoint-state.js';
 import type { Delivery, Prisma } from '../generated/client.js';
@@ -115,7 +115,7 @@ export class DeliveryRepository {
           nextAttemptAt: nextAttemptAt ?? null,
           ...(state === undefined ? {} : { state, finishedAt: await databaseNow(tx) }),
         },
-        select: { attempts: true, endpointId: true, scheduledAt: true },
+        select: { attempts: true, projectId: true, endpointId: true, scheduledAt: true },
       });
       if (row === undefined) return { noted: false, disabled: false };
       if (sent !== undefined) {
@@ -138,7 +138,9 @@ export class DeliveryRepository {
         await forgetWaiting(tx, [id]);
         await enqueueDelivery(tx, id, nextAttemptAt);
       }
-      if (disable === undefined || row.endpointId === null) return { noted: true, disabled: false };
+      if (row.endpointId === null) return { noted: true, disabled: false };
+      await notifyDeliveries(tx, row.projectId, [row.endpointId]);
+      if (disable === undefined) return { noted: true, disabled: false };
       const since = disable === 'exhausted' ? row.scheduledAt : null;
       return { noted: true, disabled: await disableEndpoint(tx, row.endpointId, disable, since) };
     });
@@ -147,13 +149,15 @@ export class DeliveryRepository {
   /** Its turn comes later, and nothing was tried: it goes through the outbox again, due then. */
   async postpone(id: string, until: Date): Promise<void> {
     await inTransaction(this.context, async (tx) => {
-      const { count } = await tx.delivery.updateMany({
+      const [row] = await tx.delivery.updateManyAndReturn({
         where: { id, state: 'pending' },
         data: { nextAttemptAt: until },
+        select: { projectId: true, endpointId: true },
       });
-      if (count === 0) return;
+      if (row === undefined) return;
       await forgetWaiting(tx, [id]);
       await enqueueDelivery(tx, id, until);
+      if (row.endpointId !== null) await notifyDeliveries(tx, row.projectId, [row.endpointId]);
     });
   }
 
@@ -187,7 +191,11 @@ export class DeliveryRepository {
     return inTransaction(this.context, async (tx) => {
       const row = await tx.delivery.findUnique({ where: { id, projectId }, select: { endpointId: true, type: true } });
       if (row === null) throw new AmalgamError('not_found', `there is no delivery ${id}`);
-      if (row.endpointId !== null) await lockEnabled(tx, projectId, row.endpointId, row.type === 'webhook.test');
+      const { endpointId, type } = row;
+      if (endpointId !== null) {
+        await lockEnabled(tx, projectId, endpointId, type === 'webhook.test');
+        await notifyDeliveries(tx, projectId, [endpointId]);
+      }
       await sendAgain(tx, [id]);
       return tx.delivery.findUniqueOrThrow({ where: { id }, ...withoutBody });
     });
@@ -213,6 +221,7 @@ export class DeliveryRepository {
       await inTransaction(this.context, async (tx) => {
         await lockEnabled(tx, projectId, endpointId, false);
         await sendAgain(tx, ids);
+        await notifyDeliveries(tx, projectId, [endpointId]);
       });
     }
     return failed.length;

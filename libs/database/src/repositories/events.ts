@@ -1,8 +1,32 @@
-import { AmalgamError, type MergeEvent } from '@amalgam/contracts';
+import { AmalgamError, type EndpointEventType, type MergeEvent, type ProjectEvent } from '@amalgam/contracts';
 import type { Context } from '../context.js';
-import { toEventResource } from '../resources/event.js';
+import { toRowEventType } from '../event-types.js';
+import { toNumber } from '../json.js';
+import {
+  type MergeEventRow,
+  type PlacedEventRow,
+  toEventResource,
+  toProjectEventResource,
+} from '../resources/event.js';
 
 const MAX_LIMIT = 1000;
+
+export interface ProjectEventFilter {
+  /** Any of these. */
+  types?: readonly EndpointEventType[];
+  mergeId?: string;
+  /** Those that were written then or later. */
+  since?: Date;
+}
+
+/** Some events, and how far that went. */
+export interface ProjectEvents {
+  events: ProjectEvent[];
+  /** There is nothing else up to here: what comes after this is what a reader misses. */
+  position: number;
+  /** Events after that are there already. */
+  more: boolean;
+}
 
 export class EventRepository {
   constructor(private readonly context: Context) {}
@@ -16,14 +40,61 @@ export class EventRepository {
     const rows = await this.context.prisma.event.findMany({
       where: { mergeId, merge: { projectId }, seq: { gt: Math.trunc(after) } },
       orderBy: { seq: 'asc' },
-      take: Math.min(Math.max(1, limit), MAX_LIMIT),
+      take: pageOf(limit),
     });
     if (rows.length === 0) await this.#assertMerge(projectId, mergeId);
-    return rows.map(toEventResource);
+    return (rows as MergeEventRow[]).map(toEventResource);
+  }
+
+  /** The position of the project's last event, 0 before the first; what comes later comes after it. */
+  async lastPosition(projectId: string): Promise<number> {
+    const [row] = await this.context.prisma.$queryRaw<{ position: bigint | null }[]>`
+      SELECT place_events(${projectId}) AS position`;
+    return toNumber(row?.position ?? 0n);
+  }
+
+  /**
+   * The events of a project with positions above `after` (0: from the first), in order, at most `limit` (100). An event that
+   * is not seen by this call has a higher position than those that are, so a reader that goes on after `position` misses none.
+   */
+  async listOfProject(
+    projectId: string,
+    after = 0,
+    limit = 100,
+    { types, mergeId, since }: ProjectEventFilter = {},
+  ): Promise<ProjectEvents> {
+    const last = await this.lastPosition(projectId);
+    if (after >= last) return { events: [], position: after, more: false };
+    const most = pageOf(limit);
+    const rows = await this.context.prisma.event.findMany({
+      where: {
+        projectId,
+        position: { gt: Math.trunc(after), lte: last },
+        ...(types === undefined ? {} : { type: { in: types.map(toRowEventType) } }),
+        ...(mergeId === undefined ? {} : { mergeId }),
+        ...(since === undefined ? {} : { createdAt: { gte: since } }),
+      },
+      orderBy: { position: 'asc' },
+      take: most + 1,
+    });
+    const events = (rows.slice(0, most) as PlacedEventRow[]).map(toProjectEventResource);
+    const more = rows.length > most;
+    return { events, more, position: more ? (events.at(-1)?.position ?? last) : last };
+  }
+
+  /** Gives positions in all projects, so that no reader finds a year's events to give them to. */
+  async placeAll(): Promise<void> {
+    const projects = await this.context.prisma.$queryRaw<{ id: string }[]>`
+      SELECT DISTINCT project_id AS id FROM events WHERE position IS NULL`;
+    for (const { id } of projects) await this.lastPosition(id);
   }
 
   async #assertMerge(projectId: string, id: string): Promise<void> {
     const merge = await this.context.prisma.merge.findUnique({ where: { id, projectId }, select: { id: true } });
     if (merge === null) throw new AmalgamError('not_found', `there is no merge ${id}`);
   }
+}
+
+function pageOf(limit: number): number {
+  return Math.min(Math.max(1, limit), MAX_LIMIT);
 }

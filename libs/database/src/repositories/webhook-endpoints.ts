@@ -1,5 +1,5 @@
 import { AmalgamError, type EndpointEventType, type List } from '@amalgam/contracts';
-import type { Context } from '../context.js';
+import { type Context, notifyDeliveries } from '../context.js';
 import { endpointBody, insertDelivery } from '../create-deliveries.js';
 import { endPending, lockEndpoint } from '../endpoint-state.js';
 import { newId } from '../ids.js';
@@ -97,6 +97,7 @@ export class WebhookEndpointRepository {
         enabled === undefined || enabled === before.enabled
           ? {}
           : { enabled, disabledReason: enabled ? null : ('user' as const), disabledAt: enabled ? null : now };
+      await notifyDeliveries(tx, projectId, [id]);
       return tx.webhookEndpoint.update({ where: { id }, data: { ...rest, ...state, updatedAt: now } });
     });
   }
@@ -140,6 +141,7 @@ export class WebhookEndpointRepository {
       const body = JSON.stringify(endpointBody(type, endpoint, now));
       const { url } = endpoint;
       const made = await insertDelivery(tx, { projectId, endpointId: id, type, url, body, createdAt: now });
+      await notifyDeliveries(tx, projectId, [id]);
       return tx.delivery.findUniqueOrThrow({ where: { id: made }, ...withoutBody });
     });
   }

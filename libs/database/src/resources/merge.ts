@@ -1,5 +1,5 @@
 import type { Attempt, Merge, PlainError, Recipe, TuningProgress } from '@amalgam/contracts';
-import { fromRowEventType } from '../event-types.js';
+import { fromRowMergeEventType } from '../event-types.js';
 import type { Attempt as AttemptColumns, Merge as MergeColumns } from '../generated/client.js';
 import { toNumber } from '../json.js';
 import { toFileResource } from './assets.js';
@@ -68,7 +68,8 @@ export function toMergeResource(row: MergeRow): Merge {
             files: row.result.files.map(toFileResource),
           },
     error: row.error as unknown as PlainError | null,
-    webhook: row.webhookUrl === null ? null : { url: row.webhookUrl, events: row.webhookEvents.map(fromRowEventType) },
+    webhook:
+      row.webhookUrl === null ? null : { url: row.webhookUrl, events: row.webhookEvents.map(fromRowMergeEventType) },
     metadata: row.metadata as Record<string, string>,
     cancel_requested_at: row.cancelRequestedAt?.toISOString() ?? null,
     created_at: row.createdAt.toISOString(),
