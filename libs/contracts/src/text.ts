@@ -1,4 +1,5 @@
 const SHOWN = 120;
+const LISTED = 8;
 
 /**
  * A name or value that came from a file, fit for an error message: in quotes, control characters escaped,
@@ -11,8 +12,14 @@ export function quote(text: string): string {
 
 /** Up to eight names in quotes, then how many more there are. */
 export function quoteList(names: readonly string[]): string {
-  const shown = names.slice(0, 8).map(quote).join(', ');
-  return names.length > 8 ? `${shown} and ${names.length - 8} more` : shown;
+  const shown = names.slice(0, LISTED).map(quote).join(', ');
+  return names.length > LISTED ? `${shown} and ${names.length - LISTED} more` : shown;
+}
+
+/** Up to eight sentences as one, then how many more there are. */
+export function joinDetails(details: readonly string[]): string {
+  const shown = details.slice(0, LISTED).join('; ');
+  return details.length > LISTED ? `${shown}; and ${details.length - LISTED} more` : shown;
 }
 
 /** A tensor's sizes, as PyTorch prints them. */

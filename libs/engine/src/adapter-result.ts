@@ -7,7 +7,15 @@ import {
   planExtraction,
   writeAdapter,
 } from '@amalgam/adapters';
-import { AmalgamError, dtypeBytes, type FieldError, OUT_DTYPES, type Recipe, type Report } from '@amalgam/contracts';
+import {
+  AmalgamError,
+  dtypeBytes,
+  type FieldError,
+  joinDetails,
+  OUT_DTYPES,
+  type Recipe,
+  type Report,
+} from '@amalgam/contracts';
 import type { AdapterSettings, ResolvedRecipe } from '@amalgam/methods';
 import { compileGlobs } from '@amalgam/tensors';
 import type { ExecuteOptions, ExecuteResult } from './execute.js';
@@ -93,7 +101,7 @@ function refuseModelParts(recipe: Recipe, work: AdapterSettings, method: string)
     errors.push({ pointer: `/models/${i}/adapter`, detail: `${method} takes models or adapters by themselves` });
   });
   if (errors.length > 0) {
-    throw new AmalgamError('invalid_recipe', errors.map((error) => error.detail).join('; '), { errors });
+    throw new AmalgamError('invalid_recipe', joinDetails(errors.map((error) => error.detail)), { errors });
   }
 }
 

@@ -1,4 +1,4 @@
-import { AmalgamError, type FieldError, type Recipe } from '@amalgam/contracts';
+import { AmalgamError, type FieldError, joinDetails, type Recipe } from '@amalgam/contracts';
 import type { TokenPlan } from '@amalgam/tokenizers';
 import type { ModelInput } from './types.js';
 import { type InputView, viewAdapted, viewStored } from './views.js';
@@ -32,7 +32,7 @@ export function refuseDuplicates({ base, models, adapters = [] }: MergeInputs, o
     if (first < i) errors.push({ pointer, detail: `"${model.reference}" is the same checkpoint as models/${first}` });
   });
   if (errors.length > 0) {
-    throw new AmalgamError('duplicate_model', errors.map((error) => error.detail).join('; '), { errors });
+    throw new AmalgamError('duplicate_model', joinDetails(errors.map((error) => error.detail)), { errors });
   }
 }
 
@@ -99,6 +99,6 @@ function refuseMisplaced({ base, models, adapters = [] }: MergeInputs): void {
     }
   });
   if (errors.length > 0) {
-    throw new AmalgamError('invalid_recipe', errors.map((error) => error.detail).join('; '), { errors });
+    throw new AmalgamError('invalid_recipe', joinDetails(errors.map((error) => error.detail)), { errors });
   }
 }

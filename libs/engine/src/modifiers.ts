@@ -1,5 +1,5 @@
 import { describeArchitecture } from '@amalgam/architecture';
-import { AmalgamError, type FieldError, type Modifier, type Recipe } from '@amalgam/contracts';
+import { AmalgamError, type FieldError, joinDetails, type Modifier, type Recipe } from '@amalgam/contracts';
 import { type Found, isOverVectors, linesAlpha, linesFactor, type MergeMethod } from '@amalgam/methods';
 import { allOrFirstFailure } from './gather.js';
 import type { Band, Job, Task } from './job.js';
@@ -36,7 +36,7 @@ export function checkModifiers(recipe: Recipe, method: MergeMethod, depths: () =
     refuse('/modifiers/0', `${name} scales by layer, and the tensors that are merged are in no layers`);
   }
   if (errors.length === 0) return;
-  const detail = errors.map((error) => `${error.pointer}: ${error.detail}`).join('; ');
+  const detail = joinDetails(errors.map((error) => `${error.pointer}: ${error.detail}`));
   throw new AmalgamError('invalid_recipe', detail, { errors });
 }
 

@@ -1,6 +1,6 @@
 import { mkdir, open, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { AmalgamError, dtypeBytes, type FieldError, quote } from '@amalgam/contracts';
+import { AmalgamError, dtypeBytes, type FieldError, joinDetails, quote } from '@amalgam/contracts';
 import { reducePairwise } from '@amalgam/kernels';
 import { overTensors } from './gather.js';
 import { squaresOf, type TensorStatistics } from './report.js';
@@ -116,5 +116,5 @@ function toErrors(norms: number[], judge: (norm: number, model: number) => strin
 }
 
 function refusal(code: 'invalid_checkpoint' | 'duplicate_model', errors: FieldError[]): AmalgamError {
-  return new AmalgamError(code, errors.map(({ detail }) => detail).join('; '), { errors });
+  return new AmalgamError(code, joinDetails(errors.map(({ detail }) => detail)), { errors });
 }

@@ -1,4 +1,4 @@
-import { AmalgamError, type FieldError, Recipe, validate } from '@amalgam/contracts';
+import { AmalgamError, type FieldError, joinDetails, Recipe, validate } from '@amalgam/contracts';
 import { resolveRecipe } from '@amalgam/methods';
 import { readDocument } from './document.js';
 import { movePointers } from './pointers.js';
@@ -55,6 +55,6 @@ export function readMergekit(document: unknown): ReadRecipe {
 }
 
 function invalid(errors: FieldError[]): AmalgamError {
-  const detail = errors.map((error) => `${error.pointer || '/'}: ${error.detail}`).join('; ');
+  const detail = joinDetails(errors.map((error) => `${error.pointer || '/'}: ${error.detail}`));
   return new AmalgamError('invalid_recipe', detail, { errors });
 }

@@ -1,4 +1,4 @@
-import { AmalgamError, type FieldError, MOST_FILTERS, type Recipe, validate } from '@amalgam/contracts';
+import { AmalgamError, type FieldError, joinDetails, MOST_FILTERS, type Recipe, validate } from '@amalgam/contracts';
 import type { TSchema } from 'typebox';
 import type { MergeMethod, Settings } from './definition.js';
 import { type Levels, levelsOf, type Place } from './levels.js';
@@ -235,6 +235,6 @@ function defaultOf(property: TSchema): unknown {
 }
 
 function invalid(errors: FieldError[]): AmalgamError {
-  const detail = errors.map((error) => `${error.pointer}: ${error.detail}`).join('; ');
+  const detail = joinDetails(errors.map((error) => `${error.pointer}: ${error.detail}`));
   return new AmalgamError('invalid_recipe', detail, { errors });
 }

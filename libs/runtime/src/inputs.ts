@@ -5,6 +5,7 @@ import {
   type ErrorCode,
   type FieldError,
   type InputRole,
+  joinDetails,
   type Recipe,
   type RecipeTask,
 } from '@amalgam/contracts';
@@ -195,5 +196,5 @@ function notFound(references: readonly Reference[]): AmalgamError {
 
 function refusal(code: ErrorCode, errors: FieldError[]): AmalgamError {
   const placed = errors.map(({ pointer, detail }) => ({ pointer: `/recipe${pointer}`, detail }));
-  return new AmalgamError(code, errors.map((error) => error.detail).join('; '), { errors: placed });
+  return new AmalgamError(code, joinDetails(errors.map((error) => error.detail)), { errors: placed });
 }

@@ -1,5 +1,5 @@
 import { withoutGradient } from '@amalgam/autodiff';
-import { AmalgamError, type FieldError, quote, quoteList, type RecipeTask } from '@amalgam/contracts';
+import { AmalgamError, type FieldError, joinDetails, quote, quoteList, type RecipeTask } from '@amalgam/contracts';
 import { type GraphDescription, MINIMUM_OPSET } from '@amalgam/onnx';
 import type { DatasetDescription } from '@amalgam/tensors';
 import { checkTask } from './check-task.js';
@@ -85,5 +85,5 @@ function refusal(
   code: 'invalid_graph' | 'invalid_dataset' | 'invalid_recipe' | 'unsupported_graph',
   errors: FieldError[],
 ): AmalgamError {
-  return new AmalgamError(code, errors.map(({ detail }) => detail).join('; '), { errors });
+  return new AmalgamError(code, joinDetails(errors.map(({ detail }) => detail)), { errors });
 }

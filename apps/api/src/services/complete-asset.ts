@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { AmalgamError, type AssetKind, type AssetResources, type FieldError } from '@amalgam/contracts';
+import { AmalgamError, type AssetKind, type AssetResources, type FieldError, joinDetails } from '@amalgam/contracts';
 import { type AssetRow, toAssetResource } from '@amalgam/database';
 import { describeAsset, type Parts } from '@amalgam/runtime';
 import { type FolderFile, storeFolder } from '@amalgam/storage';
@@ -87,7 +87,5 @@ function assertDigests(row: AssetRow, digests: Map<string, string>): void {
 }
 
 function refusal(code: 'upload_incomplete' | 'digest_mismatch', errors: FieldError[]): AmalgamError {
-  const more = errors.length > 3 ? `; and ${errors.length - 3} more` : '';
-  const shown = errors.slice(0, 3).map((error) => error.detail);
-  return new AmalgamError(code, shown.join('; ') + more, { errors });
+  return new AmalgamError(code, joinDetails(errors.map((error) => error.detail)), { errors });
 }

@@ -1,4 +1,11 @@
-import { AmalgamError, type FieldError, isAmalgamError, isNoSpace, type Problem } from '@amalgam/contracts';
+import {
+  AmalgamError,
+  type FieldError,
+  isAmalgamError,
+  isNoSpace,
+  joinDetails,
+  type Problem,
+} from '@amalgam/contracts';
 
 /** An error as RFC 9457 problem details. */
 export function toProblem(error: AmalgamError, requestId: string): Problem {
@@ -83,7 +90,6 @@ export function at(pointer: string, error: unknown): unknown {
 
 /** Several bad fields as one error. */
 export function invalid(errors: FieldError[]): AmalgamError {
-  const shown = errors.slice(0, 5).map(({ pointer, detail }) => (pointer === '' ? detail : `${pointer}: ${detail}`));
-  const more = errors.length > shown.length ? `; and ${errors.length - shown.length} more` : '';
-  return new AmalgamError('invalid_request', shown.join('; ') + more, { errors });
+  const details = errors.map(({ pointer, detail }) => (pointer === '' ? detail : `${pointer}: ${detail}`));
+  return new AmalgamError('invalid_request', joinDetails(details), { errors });
 }
