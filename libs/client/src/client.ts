@@ -15,6 +15,7 @@ import type {
   MergeState,
   Method,
   Plan,
+  ProjectEvent,
   QueueStatus,
   Recipe,
   Report,
@@ -24,6 +25,7 @@ import type {
 } from '@amalgam/contracts';
 import { type DownloadOptions, downloadBytes, downloadFile } from './download.js';
 import { type EventOptions, followEvents } from './events.js';
+import { followProject, type ProjectEventOptions, type ProjectEventQuery, toEventQuery } from './project-events.js';
 import { type ClientOptions, type Query, type RequestOptions, Transport } from './transport.js';
 import { type UploadOptions, uploadAsset } from './upload.js';
 import { webhookCalls } from './webhooks.js';
@@ -148,6 +150,11 @@ export function createClient(options: ClientOptions) {
     graphs: assets<'graph'>('graphs'),
     datasets: assets<'dataset'>('datasets'),
     merges,
+    /** What happens in the project, as it happens; comes back by itself after a break. */
+    events: (more?: ProjectEventOptions) => followProject(transport, more),
+    /** What has happened in it, the oldest first, page by page. */
+    pastEvents: (query: ProjectEventQuery & { after?: number } = {}) =>
+      pages<ProjectEvent>('/v1/events', { ...toEventQuery(query), after: query.after }),
     methods: {
       list: (more?: Abortable) => get<List<Method>>('/v1/methods', more).then(({ data }) => data),
       get: (name: string, more?: Abortable) => get<Method>(`/v1/methods/${encodeURIComponent(name)}`, more),
@@ -170,7 +177,7 @@ export function createClient(options: ClientOptions) {
 }
 
 async function* allPages<T>(transport: Transport, path: string, query: Query): AsyncGenerator<T> {
-  for (let after: string | undefined; ; ) {
+  for (let after = query['after']; ; ) {
     const page: List<T> = await transport.json<List<T>>('GET', path, { query: { limit: 100, ...query, after } });
     yield* page.data;
     if (page.next_cursor === null) return;

@@ -1,6 +1,7 @@
 import { AmalgamError, isFinalEvent, type MergeEvent } from '@amalgam/contracts';
 import { backoff, pause } from './pause.js';
 import { readFrames } from './sse.js';
+import { StreamConnection } from './stream-connection.js';
 import type { Transport } from './transport.js';
 
 export interface EventOptions {
@@ -9,8 +10,6 @@ export interface EventOptions {
   signal?: AbortSignal;
 }
 
-/** The service sends a heartbeat every 15 s; a connection that is silent for longer than this is dead. */
-const SILENCE_MS = 60_000;
 /** Broken connections in a row, without an event between them. */
 const MOST_BREAKS = 10;
 
@@ -26,7 +25,7 @@ export async function* followEvents(
   let last = after;
   let ended = false;
   for (let breaks = 0; ; ) {
-    const connection = new Connection(signal);
+    const connection = new StreamConnection(signal);
     try {
       const response = await transport.send('GET', `/v1/merges/${mergeId}/events`, {
         headers: { accept: 'text/event-stream', 'last-event-id': String(last) },
@@ -52,46 +51,5 @@ export async function* followEvents(
       connection.close();
     }
     if (!ended) await pause(backoff(breaks + 1), signal);
-  }
-}
-
-/** One connection, which the caller's signal or a long silence ends. */
-class Connection {
-  readonly #controller = new AbortController();
-  readonly #outer: AbortSignal | undefined;
-  readonly #abort = () => this.#controller.abort(this.#outer?.reason);
-  #timer: ReturnType<typeof setTimeout> | undefined;
-
-  constructor(outer: AbortSignal | undefined) {
-    this.#outer = outer;
-    if (outer?.aborted === true) this.#abort();
-    outer?.addEventListener('abort', this.#abort, { once: true });
-  }
-
-  get signal(): AbortSignal {
-    return this.#controller.signal;
-  }
-
-  watch(body: ReadableStream<Uint8Array>): ReadableStream<Uint8Array> {
-    this.#alive();
-    return body.pipeThrough(
-      new TransformStream<Uint8Array, Uint8Array>({
-        transform: (chunk, controller) => {
-          this.#alive();
-          controller.enqueue(chunk);
-        },
-      }),
-    );
-  }
-
-  close(): void {
-    clearTimeout(this.#timer);
-    this.#outer?.removeEventListener('abort', this.#abort);
-    this.#controller.abort();
-  }
-
-  #alive(): void {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#controller.abort(new Error('the event stream fell silent')), SILENCE_MS);
   }
 }
