@@ -7,6 +7,7 @@ import { AmalgamError } from '@amalgam/contracts';
 import { copyInto, type FileVersion, fileVersion, readExactly, sourcePath, writeAtomically } from './file-copy.js';
 import { errno, fileError } from './file-errors.js';
 import { listFiles } from './file-list.js';
+import { FilePartUpload } from './file-part-upload.js';
 import { publish } from './file-publish.js';
 import { FileRoot } from './file-root.js';
 import { checkExpires, checkFolder, checkKey, checkRange, pastEnd, wholeStore } from './keys.js';
@@ -17,11 +18,13 @@ import type {
   ObjectInfo,
   ObjectPage,
   ObjectStore,
+  PartUpload,
   PutFileOptions,
   PutOptions,
   PutStreamOptions,
   ReadOptions,
   SignedGetOptions,
+  SignedPartOptions,
   SignedPutOptions,
   StreamOptions,
 } from './port.js';
@@ -184,6 +187,17 @@ export class FileStore implements ObjectStore {
     });
   }
 
+  async beginParts(key: string): Promise<PartUpload> {
+    const upload = this.#parts(key);
+    await upload.begin();
+    return upload;
+  }
+
+  async findParts(key: string): Promise<PartUpload | null> {
+    const upload = this.#parts(key);
+    return (await upload.exists()) ? upload : null;
+  }
+
   localPath(key: string): string {
     return this.#root.existingSync(checkKey(key));
   }
@@ -202,6 +216,16 @@ export class FileStore implements ObjectStore {
   }
 
   async close(): Promise<void> {}
+
+  #parts(key: string): FilePartUpload {
+    checkKey(key);
+    const sign = ({ number, bytes, expiresSeconds }: SignedPartOptions) => {
+      checkRange(key, 0, bytes);
+      const grant = { method: 'PUT' as const, key, expires: expiry(expiresSeconds), bytes, part: number };
+      return signUrl(this.#baseUrl, this.#secret, grant);
+    };
+    return new FilePartUpload({ root: this.#root, key, sign });
+  }
 
   async #guard<T>(key: string, signal: AbortSignal | undefined, run: () => Promise<T>): Promise<T> {
     try {

@@ -43,6 +43,13 @@ export function parseHubUri(uri: string): HubReference {
   return { repo, revision, path: segmentsOf(uri, behind.slice(end + 1)).join('/') };
 }
 
+/** The repository that a URI stands for as a whole; null: it is no hf:// one, or a part of a repository. */
+export function hubRepository(uri: string): { repo: string; revision: string | null } | null {
+  if (!/^hf:/i.test(uri)) return null;
+  const { repo, revision, path } = parseHubUri(uri);
+  return path === '' ? { repo, revision } : null;
+}
+
 /** The URI that `parseHubUri` reads. */
 export function hubUri({ repo, revision, path }: HubReference): string {
   const at = revision === null ? '' : `@${encodeURIComponent(revision)}`;

@@ -9,7 +9,7 @@ export {
   storeFolder,
 } from './folder.js';
 export { HUB_ENDPOINT, type HubConnection } from './hub-client.js';
-export { type HubReference, hubUri, readHubName } from './hub-reference.js';
+export { type HubReference, hubRepository, hubUri, readHubName } from './hub-reference.js';
 export { checkFolder, checkKey } from './keys.js';
 export * from './open.js';
 export * from './port.js';

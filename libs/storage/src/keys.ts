@@ -84,6 +84,16 @@ export function pastEnd(key: string, offset: number, length: number, bytes: numb
   );
 }
 
+/** The error of completing an upload in parts without all of them. */
+export function missingPart(key: string, number: number): AmalgamError {
+  return new AmalgamError('upload_incomplete', `object ${key}: part ${number} has not arrived`);
+}
+
+/** The error of a part that ends before it should. */
+export function shortPart(key: string, number: number, got: number, bytes: number): AmalgamError {
+  return new AmalgamError('storage_error', `object ${key}: part ${number} ended after ${got} of ${bytes} bytes`);
+}
+
 /** @throws invalid_request unless it is 1 to 604800 whole seconds */
 export function checkExpires(seconds: number): number {
   if (!Number.isInteger(seconds) || seconds < 1 || seconds > MAX_EXPIRES_SECONDS) {

@@ -76,6 +76,38 @@ export interface SignedPutOptions {
   bytes: number;
 }
 
+export interface SignedPartOptions extends SignedPutOptions {
+  /** Of the part, 1 to 10 000. */
+  number: number;
+}
+
+/** A part that has arrived whole. */
+export interface PartInfo {
+  number: number;
+  bytes: number;
+}
+
+/**
+ * An object that arrives in parts: in any order, each as often as its sender likes. Readers see nothing of it before it is
+ * complete. All parts but the last have at least 5 MiB, which is S3's rule.
+ */
+export interface PartUpload {
+  /** What has arrived, by number. */
+  list(): Promise<PartInfo[]>;
+
+  /** A URL that anybody can PUT a part of `bytes` bytes to until it expires. */
+  signedUrl(options: SignedPartOptions): Promise<string>;
+
+  /** Takes a part of exactly `bytes` bytes. @throws not_found when the upload has ended; payload_too_large; storage_error */
+  put(number: number, stream: Readable, bytes: number): Promise<void>;
+
+  /** Makes the object of parts 1 to `count`. @throws not_found when the upload has ended; upload_incomplete without all of them */
+  complete(count: number): Promise<ObjectInfo>;
+
+  /** Ends it, and removes what has arrived; none is fine. */
+  abort(): Promise<void>;
+}
+
 /**
  * Named, immutable-by-convention byte strings. Keys are `/`-separated (rules: `checkKey`); a key can be an object or
  * a folder of others, not both. Half-written objects are never visible under their key.
@@ -133,6 +165,12 @@ export interface ObjectStore {
 
   /** A URL that anybody can PUT a body of `bytes` bytes to until it expires. */
   signedPutUrl(key: string, options: SignedPutOptions): Promise<string>;
+
+  /** The upload of an object in parts that is under way; one is begun where there is none. */
+  beginParts(key: string): Promise<PartUpload>;
+
+  /** The upload of an object in parts that is under way; null when there is none. */
+  findParts(key: string): Promise<PartUpload | null>;
 
   /** Where the object lies on this machine (it need not exist); null when the store is remote. */
   localPath(key: string): string | null;

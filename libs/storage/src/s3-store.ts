@@ -32,6 +32,7 @@ import type {
   ObjectInfo,
   ObjectPage,
   ObjectStore,
+  PartUpload,
   PutFileOptions,
   PutOptions,
   PutStreamOptions,
@@ -42,6 +43,7 @@ import type {
 } from './port.js';
 import { type S3Options, s3Client } from './s3-client.js';
 import { isNotFound, s3Error } from './s3-errors.js';
+import { createMultipart, findMultipart, S3PartUpload } from './s3-part-upload.js';
 import { fileParts, PART_BYTES, streamParts } from './s3-parts.js';
 import { downloadObject, getRange, headObject, mustHead, openStream, type S3Object, unquoted } from './s3-read.js';
 import { conflict, putParts, putWhole, retryingConflicts, type Upload, WriteConflict } from './s3-upload.js';
@@ -188,6 +190,18 @@ export class S3Store implements ObjectStore {
     const command = new PutObjectCommand({ Bucket: this.#bucket, Key: object.key, ContentLength: options.bytes });
     const expiresIn = checkExpires(options.expiresSeconds);
     return this.#call(object.key, () => getSignedUrl(this.#signer, command, { expiresIn }));
+  }
+
+  async beginParts(key: string): Promise<PartUpload> {
+    const object = this.#object(key);
+    const id = (await findMultipart(object)) ?? (await createMultipart(object));
+    return new S3PartUpload(object, this.#signer, id);
+  }
+
+  async findParts(key: string): Promise<PartUpload | null> {
+    const object = this.#object(key);
+    const id = await findMultipart(object);
+    return id === null ? null : new S3PartUpload(object, this.#signer, id);
   }
 
   localPath(key: string): null {

@@ -14,6 +14,8 @@ interface Grant {
   bytes?: number;
   /** Name to save under, for GET. */
   filename?: string;
+  /** Number of the part, for PUT of one. */
+  part?: number;
 }
 
 /** What a valid link allows. */
@@ -24,14 +26,17 @@ export interface SignedRequest {
   bytes: number | null;
   /** For GET: the name for Content-Disposition, when the link has one. */
   filename: string | null;
+  /** For PUT: which part of the object the body is; null for the whole. */
+  part: number | null;
 }
 
-/** A link to an object: HMAC-SHA256 with `secret` over verb, key, expiry, size and name. */
+/** A link to an object: HMAC-SHA256 with `secret` over verb, key, expiry, size, name and part. */
 export function signUrl(baseUrl: string, secret: string, grant: Grant): string {
   const path = grant.key.split('/').map(encodeURIComponent).join('/');
   const query = new URLSearchParams({ method: grant.method, expires: String(grant.expires) });
   if (grant.bytes !== undefined) query.set('bytes', String(grant.bytes));
   if (grant.filename !== undefined) query.set('filename', grant.filename);
+  if (grant.part !== undefined) query.set('part', String(grant.part));
   query.set('signature', signature(secret, grant).toString('hex'));
   return `${baseUrl.replace(/\/+$/, '')}${SIGNED_PATH}${path}?${query}`;
 }
@@ -50,10 +55,12 @@ export function verifySignedUrl(secret: string, method: string, url: string, now
   const expires = wholeNumber(query.get('expires'));
   const bytes = wholeNumber(query.get('bytes'));
   const filename = query.get('filename');
+  const part = wholeNumber(query.get('part'));
   if (key === null || (verb !== 'GET' && verb !== 'PUT') || expires === null) throw wrong();
   const grant: Grant = { method: verb, key, expires };
   if (bytes !== null) grant.bytes = bytes;
   if (filename !== null) grant.filename = filename;
+  if (part !== null) grant.part = part;
   const given = Buffer.from(query.get('signature') ?? '', 'hex');
   const expected = signature(secret, grant);
   if (given.length !== expected.length || !timingSafeEqual(given, expected)) throw wrong();
@@ -63,12 +70,13 @@ export function verifySignedUrl(secret: string, method: string, url: string, now
   if ((method === 'HEAD' ? 'GET' : method) !== verb) {
     throw new AmalgamError('link_expired', `the link to ${key} is for ${verb}, not for ${method}`);
   }
-  return { method: verb, key, bytes, filename };
+  return { method: verb, key, bytes, filename, part };
 }
 
 function signature(secret: string, grant: Grant): Buffer {
   // JSON keeps the fields apart: no two grants have one text.
-  const text = JSON.stringify([1, grant.method, grant.key, grant.expires, grant.bytes ?? null, grant.filename ?? null]);
+  const { method, key, expires, bytes = null, filename = null, part } = grant;
+  const text = JSON.stringify([1, method, key, expires, bytes, filename, ...(part === undefined ? [] : [part])]);
   return createHmac('sha256', secret).update(text).digest();
 }
 

@@ -41,6 +41,10 @@ function serveLinks(http: Server, store: FileStore): void {
         await pipeline(await store.stream(link.key), response);
       } else if (request.headers['content-length'] !== String(link.bytes)) {
         response.writeHead(400).end();
+      } else if (link.part !== null) {
+        const upload = await store.findParts(link.key);
+        await upload?.put(link.part, request, link.bytes ?? 0);
+        response.writeHead(upload === null ? 404 : 200).end();
       } else {
         await store.putStream(link.key, request, { maxBytes: link.bytes ?? 0 });
         response.end();

@@ -7,6 +7,7 @@ import { isAmalgamError } from '@amalgam/contracts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { ObjectStore } from '../src/index.js';
 import { expectError, pattern, tempFolder } from './helpers.js';
+import { partsContract } from './parts.contract.js';
 
 export interface Subject {
   store: ObjectStore;
@@ -384,6 +385,8 @@ export function storeContract(name: string, start: () => Promise<Subject>): void
         await store.delete('abort/big');
       });
     });
+
+    partsContract(() => store);
 
     it('clears away what dead writers left', async () => {
       await subject.leaveUnfinished();
