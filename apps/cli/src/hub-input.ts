@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { AmalgamError, isAmalgamError } from '@amalgam/contracts';
 import { shortName } from '@amalgam/engine';
 import { hubConnection } from '@amalgam/runtime';
-import { type FolderView, hubUri, parseUri, pinUri, readHubName, resolveUri } from '@amalgam/storage';
+import { type FolderView, hubRepository, hubUri, parseUri, pinUri, readHubName, resolveUri } from '@amalgam/storage';
 import { describeCheckpoint } from '@amalgam/tensors';
 import type { LocalInput } from './local-input.js';
 
@@ -41,11 +41,13 @@ export async function openHubInput(uri: string, reference: string, name?: string
     const pinned = await pinUri(uri, ROOTS, connection);
     const folder = await resolveUri(pinned, ROOTS, undefined, undefined, connection);
     const kept = new Map<string, string>();
+    const hub = hubRepository(pinned);
     return {
       reference,
       identity: pinned,
       name: name ?? nameOf(pinned),
       checkpoint: await describeCheckpoint(folder),
+      ...(hub !== null && { hub }),
       folder,
       path: null,
       pathOf: (file) => {

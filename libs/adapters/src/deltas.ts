@@ -72,7 +72,7 @@ export function adapterDeltas(
     const name = base.tensors.has(path) ? path : rename(path);
     if (base.tensors.has(name)) replaced.set(name, tensor);
     else if (isSaved(path, config)) added.set(path, tensor);
-    else problems.push(missing(tensor.name, name, labels));
+    else problems.push(missing(tensor.name, name, labels, base.tensors));
   }
   const deltas = new Map<string, LowRankDelta>();
   const storedInOut = inOutEvidence(base.tensors);
@@ -80,7 +80,7 @@ export function adapterDeltas(
     const name = rename(`${pair.module}.weight`);
     const target = replaced.get(name) ?? base.tensors.get(name);
     if (target === undefined) {
-      problems.push(missing(pair.a.name, name, labels));
+      problems.push(missing(pair.a.name, name, labels, base.tensors));
       continue;
     }
     const delta = toDelta(pair, { name, tensor: target, storedInOut }, config, problems);
@@ -154,6 +154,22 @@ function isSaved(path: string, { modulesToSave }: AdapterConfig): boolean {
   return parts.some((_, from) => parts.some((_, to) => modulesToSave.has(parts.slice(from, to + 1).join('.'))));
 }
 
-function missing(tensor: string, name: string, { base }: AdapterLabels): Problem {
-  return { code: 'tensor_missing', detail: `${quote(tensor)} is for ${quote(name)}, which ${base} does not have` };
+/** Where a model that has no weight of this name takes the embedding's. */
+const HEAD = /(^|\.)(lm_head|embed_out|proj_out)\.weight$/;
+const EMBEDDING = /(^|\.)(embed_tokens|wte|word_embeddings|embed_in|shared)\.weight$/;
+
+function missing(
+  tensor: string,
+  name: string,
+  { base }: AdapterLabels,
+  tensors: ReadonlyMap<string, unknown>,
+): Problem {
+  const shares = HEAD.test(name) && [...tensors.keys()].some((other) => EMBEDDING.test(other));
+  const why = shares
+    ? ': its head is its embedding (tie_word_embeddings), which an adapter of the head would change too; save it with a head of its own first'
+    : '';
+  return {
+    code: 'tensor_missing',
+    detail: `${quote(tensor)} is for ${quote(name)}, which ${base} does not have${why}`,
+  };
 }

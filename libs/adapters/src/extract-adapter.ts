@@ -1,5 +1,6 @@
 import { AmalgamError, type Dtype, isFloat, quoteList } from '@amalgam/contracts';
 import { type CheckpointTensor, compileGlobs } from '@amalgam/tensors';
+import { baseNameOf } from './base-name.js';
 import { inOutEvidence } from './orientation.js';
 import { adapterConfigOf, layOutAdapter } from './output.js';
 import type {
@@ -70,6 +71,7 @@ export function planExtraction(
   const layout = layOutAdapter(modules, whole, settings.dtype);
   const range = { seed: settings.seed, powerIterations: settings.powerIterations, oversampling: settings.oversampling };
   const memory = planMemory(modules, range, options);
+  const { name: baseModel, revision } = baseNameOf(base);
   return {
     inputs: [base, model],
     modules,
@@ -77,7 +79,8 @@ export function planExtraction(
     dtype: settings.dtype,
     layout,
     config: adapterConfigOf(modules, whole, {
-      baseModel: base.reference,
+      baseModel,
+      revision,
       taskType: taskTypeOf(model),
       fanInFanOut: modules.some(({ embedding, work }) => !embedding && work.kind === 'extract' && work.transposed),
     }),

@@ -54,6 +54,7 @@ export function planAdapterMerge(
     dtype: settings.dtype,
     layout,
     config: adapterConfigOf(modules, [], {
+      revision: null,
       baseModel: shared(configs.map(({ baseModel }) => baseModel)),
       taskType: shared(configs.map(({ taskType }) => taskType)),
       fanInFanOut: configs.some(({ fanInFanOut }) => fanInFanOut),

@@ -61,6 +61,8 @@ function factorName(module: string, factor: 'A' | 'B', embedding: boolean): stri
 
 export interface OutputConfig {
   baseModel: string | null;
+  /** Of the base on the hub; null: none is meant. */
+  revision: string | null;
   taskType: string | null;
   fanInFanOut: boolean;
 }
@@ -72,7 +74,7 @@ export interface OutputConfig {
 export function adapterConfigOf(
   modules: readonly OutputModule[],
   whole: readonly OutputWhole[],
-  { baseModel, taskType, fanInFanOut }: OutputConfig,
+  { baseModel, revision, taskType, fanInFanOut }: OutputConfig,
 ): Record<string, unknown> {
   const rank = commonest(modules.map((module) => module.rank));
   const names = modules.map(({ module }) => module);
@@ -96,6 +98,7 @@ export function adapterConfigOf(
     peft_type: 'LORA',
     r: rank,
     rank_pattern: pattern,
+    revision,
     target_modules: names,
     task_type: taskType,
     use_dora: false,

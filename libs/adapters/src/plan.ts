@@ -7,6 +7,8 @@ export interface AdapterInput {
   /** What messages call it. */
   reference: string;
   checkpoint: CheckpointDescription;
+  /** The repository of the Hugging Face hub that it is, where that is known. */
+  hub?: { repo: string; revision: string | null };
 }
 
 /** A term of a sum of products: coefficient · B A, with PEFT's scale in the coefficient. */

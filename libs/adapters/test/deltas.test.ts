@@ -129,6 +129,19 @@ describe('an adapter that does not fit', () => {
     expect(error.errors.map(({ detail }) => detail).join()).toContain('model.layers.7.q.weight');
   });
 
+  it('has the head for a target, which the base shares with its embedding', async () => {
+    const head: Spec = {
+      'base_model.model.lm_head.lora_A.weight': { shape: [2, 4] },
+      'base_model.model.lm_head.lora_B.weight': { shape: [9, 2] },
+    };
+    const tied: Spec = { ...BASE, 'model.embed_tokens.weight': { shape: [9, 4] } };
+    await expectError(
+      () => deltasOf(head, CONFIG, tied),
+      'tensor_missing',
+      /"lm_head.weight", which B does not have: its head is its embedding \(tie_word_embeddings\), which an adapter of the head would change too/,
+    );
+  });
+
   it.each<[string, Spec, Record<string, unknown>, RegExp]>([
     [
       'A without B',

@@ -83,6 +83,27 @@ describe('a LoRA extracted from a fine-tune', () => {
     for (const { kept } of modules) expect(kept).toBeCloseTo(1, 6);
   });
 
+  it.each([
+    [
+      'the repository of the hub that it is',
+      { hub: { repo: 'org/base', revision: 'a1' }, from: 'org/other' },
+      'org/base',
+      'a1',
+    ],
+    ['the name of the hub in its config.json', { from: 'org/base-7B' }, 'org/base-7B', null],
+    ['what the recipe calls it, where the config has a path', { from: './checkpoints/9' }, 'B', null],
+    ['what the recipe calls it, without a config', {}, 'B', null],
+  ])(
+    'names its base by %s',
+    async (_, { hub, from }: { hub?: { repo: string; revision: string }; from?: string }, name, revision) => {
+      const [base, model] = await pair(lowRank);
+      const config = from === undefined ? null : { _name_or_path: from };
+      const described = { ...toInput(base, 'B'), checkpoint: { ...base.description, config }, ...(hub && { hub }) };
+      const plan = planExtraction({ base: described, model: toInput(model, 'M') }, settings());
+      expect(plan.config).toMatchObject({ base_model_name_or_path: name, revision });
+    },
+  );
+
   it('keeps nearly what the best product of its rank keeps, and says how much', async () => {
     const [base, model] = await pair(fullRank);
     const { adapter, modules } = await write(planOf([base, model]), [base, model]);

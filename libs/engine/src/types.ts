@@ -15,6 +15,8 @@ export interface ModelInput {
   /** Short name for reports and heads/<name>.safetensors. */
   name: string;
   checkpoint: CheckpointDescription;
+  /** The repository of the Hugging Face hub that it is, where that is known. */
+  hub?: { repo: string; revision: string | null };
   /** Weights that are stored in units of a scale, by name, where `readScaled` has put them; else absent: every number is itself a weight. */
   scalings?: ReadonlyMap<string, Scaling>;
 }

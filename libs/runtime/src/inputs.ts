@@ -11,6 +11,7 @@ import {
 } from '@amalgam/contracts';
 import type { AssetRow, MergeInputRef } from '@amalgam/database';
 import { type ModelInput, shortName } from '@amalgam/engine';
+import { hubRepository } from '@amalgam/storage';
 import { type CheckpointDescription, checkpointFromInventory, type DatasetDescription } from '@amalgam/tensors';
 import type { StoredGraph } from './graph-files.js';
 import type { Parts } from './parts.js';
@@ -149,7 +150,14 @@ async function toModelInput(
   const checkpoint = await describeStored(parts, projectId, row);
   // Deleted just now.
   if (checkpoint === null) throw notFound([found]);
-  return { reference, identity: row.id, name: name ?? shortName(row.name), checkpoint };
+  const hub = row.uri === null ? null : hubRepository(row.uri);
+  return {
+    reference,
+    identity: row.id,
+    name: name ?? shortName(row.name),
+    checkpoint,
+    ...(hub !== null && { hub }),
+  };
 }
 
 function toTaskInput(task: RecipeTask, at: string, found: ReadonlyMap<string, Found>): TaskInput[] {
