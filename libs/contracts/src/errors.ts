@@ -116,6 +116,11 @@ export function problemsError(problems: readonly FieldProblem[]): AmalgamError {
   return new AmalgamError(first?.code ?? 'internal', `${first?.detail ?? ''}${more}`, { errors });
 }
 
+/** A checkpoint's file is not what it was when the merge was planned; `what` it is or has now. */
+export function fileChanged(name: string, what: string): AmalgamError {
+  return new AmalgamError('checkpoint_changed', `${name} ${what}: it was written again after the merge was planned`);
+}
+
 /** True for an AmalgamError, also one that crossed a thread or package boundary and lost its prototype. */
 export function isAmalgamError(error: unknown): error is AmalgamError {
   return error instanceof AmalgamError;

@@ -8,6 +8,7 @@ export { DEFAULT_MEMORY_BYTES } from './memory.js';
 export { planMerge } from './plan.js';
 export type { TensorStatistics } from './report.js';
 export { shortName } from './short-name.js';
+export { type SideFile, sideFilesOf } from './side-files.js';
 export { type StoredTaskVectors, type TaskVectorOptions, writeTaskVectors } from './task-vectors.js';
 export type { MergePlan, ModelInput, PlanOptions, TuningPlan, WrittenFile } from './types.js';
 export type { VectorDtype, VectorPlace } from './vector-layout.js';

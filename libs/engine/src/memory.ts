@@ -3,7 +3,7 @@ import { defaultThreads } from '@amalgam/kernels';
 import { BLOCK, type MergeMethod, type Settings } from '@amalgam/methods';
 import { rowBytes } from './row-shares.js';
 import { rowRules } from './rows.js';
-import { dtypeOf, type Source } from './source.js';
+import { dtypeOf, picksIn, type RowPicks, type Source } from './source.js';
 import { computedBytes, sourcesOf } from './source-reader.js';
 import type { CopiedTensor, MergedTensor, PlanOptions } from './types.js';
 import { BASE_BYTES } from './vector-layout.js';
@@ -36,7 +36,7 @@ export function rowLength(shape: readonly number[]): number {
 /**
  * Chooses the chunk that fits into the memory bound, and the threads where their number is left open: one for each core, or as
  * many as fit. For tuned methods the task vectors of a chunk, in float32 at most, must have room beside what they are made of.
- * For methods that look at whole rows, these must.
+ * For methods that look at whole rows, these must. What re-indexed embeddings take of memory counts once for all threads.
  *
  * @throws AmalgamError `memory_limit` when not even the smallest chunk fits; it says what would.
  */
@@ -63,8 +63,12 @@ export function planMemory(
     ...merged.map(sourcesOf<Source>),
     ...copied.map(({ from }) => ({ sources: [from] })),
   ]);
+  const picks = pickBytes([
+    ...merged.flatMap((tensor) => sourcesOf<Source>(tensor).sources),
+    ...copied.map(({ from }) => from),
+  ]);
   const each = (chunk: number) => THREAD_BYTES + threadBuffers(chunk, width, models) + rows(chunk) + computed;
-  const total = (chunk: number) => PROCESS_BYTES + HISTOGRAM_BYTES + threads * each(chunk);
+  const total = (chunk: number) => PROCESS_BYTES + HISTOGRAM_BYTES + picks + threads * each(chunk);
   // A row that spans several chunks is read for each of them.
   const smallest = Math.max(BLOCK, 2 ** Math.ceil(Math.log2(Math.max(1, longest))));
 
@@ -84,6 +88,14 @@ export function planMemory(
     );
   }
   return { chunkElements, threads, memoryBytes: total(chunkElements) };
+}
+
+/** Lists of rows, a number or more for each token: once in the plan, and once where all threads see them. */
+function pickBytes(sources: readonly Source[]): number {
+  const lists = new Set(sources.flatMap((source): RowPicks[] => picksIn(source)));
+  return [...lists].reduce((sum, { starts, begins, inputs, firstRows }) => {
+    return sum + 2 * (starts.byteLength + begins.byteLength + inputs.byteLength + firstRows.byteLength);
+  }, 0);
 }
 
 function widthOf(

@@ -1,6 +1,7 @@
+import { isDeepStrictEqual } from 'node:util';
 import { editConfig } from '@amalgam/architecture';
-import { AmalgamError, type Dtype } from '@amalgam/contracts';
-import { parseConfig } from '@amalgam/tensors';
+import { AmalgamError, type Dtype, fileChanged } from '@amalgam/contracts';
+import { type JsonObject, parseConfig } from '@amalgam/tensors';
 import type { MergePlan } from './types.js';
 
 const TORCH_DTYPES: Partial<Record<Dtype, string>> = {
@@ -13,10 +14,13 @@ const TORCH_DTYPES: Partial<Record<Dtype, string>> = {
 /**
  * The donor's config.json with the layers that the result has, and its dtype: both spellings, where they are there. All other text stays.
  *
- * @throws AmalgamError `invalid_checkpoint` when it is not a JSON object
+ * `planned`: what it said when the merge was planned; null: that is not known.
+ *
+ * @throws AmalgamError `checkpoint_changed` when it says something else now; `invalid_checkpoint` when it is not a JSON object
  */
-export function resultConfig(content: Uint8Array, plan: MergePlan, name: string): string {
+export function resultConfig(content: Uint8Array, planned: JsonObject | null, plan: MergePlan, name: string): string {
   const config = parseConfig(content);
+  if (planned !== null && !isDeepStrictEqual(config, planned)) throw fileChanged(name, 'has another content');
   if (config === null) throw new AmalgamError('invalid_checkpoint', `${name} is not a JSON object`);
   const changes: Record<string, unknown> = { ...plan.configChanges };
   const dtype = commonDtype(plan);

@@ -143,6 +143,11 @@ export function isScaled<S extends { kind: 'stored' }>(source: SourceOf<S>): boo
   return source.kind === 'scaled';
 }
 
+/** The list of rows of an embedding for another vocabulary; none for other sources. */
+export function picksIn<S extends { kind: 'stored' }>(source: SourceOf<S>): RowPicks[] {
+  return source.kind === 'rows' ? [source.pick] : [];
+}
+
 /** Every product of low rank that a source is made of. */
 export function productsIn<S extends { kind: 'stored' }>(source: SourceOf<S>): LowRank<S>[] {
   if (source.kind === 'low_rank') return [source];

@@ -1,5 +1,5 @@
 import { type ArrangedTensor, describeArchitecture, type VocabularyTensor } from '@amalgam/architecture';
-import { AmalgamError, isFloat, quote, type Recipe } from '@amalgam/contracts';
+import { AmalgamError, isFloat, quote, quoteList, type Recipe } from '@amalgam/contracts';
 import { type MergeMethod, resolveRecipe } from '@amalgam/methods';
 import { isTokenizerFile, type RowPicks, type TokenPlan, type TokenRequest } from '@amalgam/tokenizers';
 import { type MergeInputs, viewInputs } from './check-inputs.js';
@@ -12,6 +12,8 @@ export type TakenTensor = Omit<ViewedTensor, 'source'> & { source: Source };
 /** The part of an input that has a row for each token. */
 interface Speaker {
   view: InputView;
+  /** Those that hold its tensors. */
+  files: readonly string[];
   /** By name: embeddings, heads and their biases, all of one height. */
   tensors: ReadonlyMap<string, VocabularyTensor>;
   embedding: string | null;
@@ -32,6 +34,7 @@ function speakersOf(inputs: MergeInputs, views: { base: InputView | null; models
     const tensors = vocabulary.filter(({ rows }) => rows === embedding?.rows);
     return {
       view,
+      files: owners[i]!.checkpoint.weightFiles,
       tensors: new Map(tensors.map((tensor) => [tensor.name, tensor])),
       embedding: embedding?.name ?? null,
       tied,
@@ -114,6 +117,8 @@ export class Vocabulary {
   readonly #speakers: Speaker[];
   readonly #tokens: TokenPlan['vocabulary'];
   readonly #firstModel: number;
+  /** By input: its picks, and the inputs that they name. One object for all tensors of an input, so that it is kept once. */
+  readonly #taken = new Map<number, { used: number[]; pick: RowPicks }>();
 
   /** `tokens` null: rows stay as they are. */
   constructor(
@@ -158,20 +163,35 @@ export class Vocabulary {
       );
     }
     const rowElements = row.reduce((product, size) => product * size, 1);
-    const used = [...new Set(picks.inputs)].sort((a, b) => a - b);
-    const of = used.map((other) => this.#counterpart(place, other, tensor, rowElements).source);
+    const { used, pick } = this.#take(input, picks);
+    const of = used.map((other) => this.#counterpart(place, other, tensor, rowElements, view.reference).source);
     const shape = [picks.rows, ...row];
-    const source = { kind: 'rows' as const, rowElements, of, pick: renumber(picks, used) };
+    const source = { kind: 'rows' as const, rowElements, of, pick };
     return { ...tensor, shape, elements: picks.rows * rowElements, source };
+  }
+
+  #take(input: number, picks: RowPicks): { used: number[]; pick: RowPicks } {
+    const known = this.#taken.get(input);
+    if (known !== undefined) return known;
+    const used = [...new Set(picks.inputs)].sort((a, b) => a - b);
+    const taken = { used, pick: renumber(picks, used) };
+    this.#taken.set(input, taken);
+    return taken;
   }
 
   #inputOf(model: number | null): number {
     return model === null ? 0 : this.#firstModel + model;
   }
 
-  /** What another input has at a place, also one that does not take part in it. */
-  #counterpart(place: ArrangedTensor, input: number, tensor: ViewedTensor, rowElements: number): ViewedTensor {
-    const { view, tensors, tied, embedding, rows } = this.#speakers[input]!;
+  /** What another input has at a place, also one that does not take part in it. `taker`: who has `tensor` and wants its rows. */
+  #counterpart(
+    place: ArrangedTensor,
+    input: number,
+    tensor: ViewedTensor,
+    rowElements: number,
+    taker: string,
+  ): ViewedTensor {
+    const { view, files, tensors, tied, embedding, rows } = this.#speakers[input]!;
     const placed = [...(place.base === null ? [] : [place.base]), ...place.models];
     const name =
       placed.find(({ model }) => this.#inputOf(model) === input)?.name ??
@@ -179,7 +199,9 @@ export class Vocabulary {
       (tied ? embedding : null);
     const found = name === null ? undefined : view.get(name);
     if (found === undefined) {
-      const detail = `${quote(view.reference)} has no tensor ${quote(place.name)}, of which the result's vocabulary needs rows`;
+      const detail =
+        `${quote(view.reference)} (${quoteList(files)}) has no tensor ${quote(place.name)}: ${quote(tensor.name)} of ${quote(taker)} takes from there ` +
+        'the rows of tokens that it lacks, so that every input with tokens of its own must have the tensor';
       throw this.#refuse('tensor_missing', detail);
     }
     if (!isFloat(found.dtype)) {

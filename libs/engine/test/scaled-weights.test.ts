@@ -136,7 +136,10 @@ describe('float8 with a scale for each block', () => {
 
   test('is brought to bfloat16 by passthrough with out_dtype, and also where the globs keep it out', async () => {
     const quantised = { ...fp8(), 'model.layers.1.mlp.weight': tensor('F8_E4M3', [4, 8]) };
-    const full = { ...quantised, 'model.layers.1.mlp.weight_scale_inv': tensor('F32', [1, 1], Float32Array.of(0.5)) };
+    const full: Tensors = {
+      ...quantised,
+      'model.layers.1.mlp.weight_scale_inv': tensor('F32', [1, 1], Float32Array.of(0.5)),
+    };
     const recipe = { method: 'passthrough', out_dtype: 'bfloat16' as const, merge: { exclude: ['model.layers.1.*'] } };
     const { tensors } = await merge(recipe, null, [await folder('a', full, FP8_CONFIG)]);
     const own = dequantise(full[WEIGHT]!, full[`${WEIGHT}_scale_inv`]!, [128, 128]);

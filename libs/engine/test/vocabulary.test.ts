@@ -295,6 +295,68 @@ describe('a merge of models of different vocabularies', () => {
   );
 });
 
+it('the lists of rows count in the memory plan, once for embedding, head and bias', async () => {
+  const letters = Array.from({ length: 4000 }, (_, i) => String.fromCodePoint(0x4e00 + i));
+  const base = await speaker('base', { letters: letters.join(''), code: 0 });
+  const turned = await speaker('a', { letters: letters.reverse().join(''), code: 100 });
+  const memory = async (wish: Wish) => (await plan(wish, base, [turned], { threads: 1 })).plan.memoryBytes;
+  const plain = await memory({
+    method: 'linear',
+    merge: { exclude: ['*embed*', 'lm_head.*'] },
+    tokenizer: { source: 'base' },
+  });
+  const all = await memory({ method: 'linear', tokenizer: { source: 'base' } });
+  const heads = await memory({ method: 'linear', merge: { exclude: ['*embed*'] }, tokenizer: { source: 'base' } });
+  // Four numbers for each row, none of which follows the one before it.
+  expect(all).toBeGreaterThan(plain + 4000 * 4 * 4);
+  expect(all).toBe(heads);
+});
+
+describe('files that change after the plan', () => {
+  async function publish(wish: Wish, path: string, content: (before: string) => string) {
+    const base = await speaker('base', { letters: 'xy', code: 0 });
+    const other = await speaker('a', { letters: 'yx', code: 100 });
+    const { plan: planned, inputs } = await plan(wish, base, [other]);
+    const outDir = tempDir();
+    const result = await executeMerge(planned, { pathOf: (i, file) => join(inputs[i]!.path, file), outDir });
+    const file = join(base.path, path);
+    writeFileSync(file, content(readFileSync(file, 'utf8')));
+    return writeArtifacts(planned, result, {
+      outDir,
+      folderOf: (i) => localFolder(inputs[i]!.path),
+      digestOf: () => null,
+    });
+  }
+  const linear = { method: 'linear' };
+
+  it.each([
+    [
+      'tokenizer.json of the base',
+      { ...linear, tokenizer: { source: 'base' } },
+      'tokenizer.json',
+      (text: string) => text.replace('"x"', '"z"'),
+    ],
+    ['the size of a file that is copied', linear, 'tokenizer.json', (text: string) => `${text} `],
+    [
+      'what config.json says',
+      linear,
+      'config.json',
+      (text: string) => text.replace('"num_hidden_layers":2', '"num_hidden_layers":3'),
+    ],
+  ])('are refused: %s', async (_, wish, path, content) => {
+    await expect(publish(wish, path, content)).rejects.toMatchObject({
+      code: 'checkpoint_changed',
+      detail: expect.stringContaining(path),
+    });
+  });
+
+  it('may be written again with the same content', async () => {
+    await expect(
+      publish({ ...linear, tokenizer: { source: 'base' } }, 'tokenizer.json', (text) => text),
+    ).resolves.toBeDefined();
+  });
+});
+
 describe('without a tokenizer in the recipe', () => {
   it('embeddings of different heights are refused with advice', async () => {
     const base = await speaker('base', { letters: 'xyz', code: 0 });
@@ -332,7 +394,9 @@ describe('refused are', () => {
     const wish = { method: 'linear', tokenizer: { source: 'union' }, merge: { exclude: ['*.bias'] } };
     await expect(plan(wish, base, [bare])).rejects.toMatchObject({
       code: 'tensor_missing',
-      detail: '"bare" has no tensor "lm_head.bias", of which the result\'s vocabulary needs rows',
+      detail:
+        '"bare" ("model.safetensors") has no tensor "lm_head.bias": "lm_head.bias" of "base" takes from there the rows of tokens ' +
+        'that it lacks, so that every input with tokens of its own must have the tensor',
     });
   });
 

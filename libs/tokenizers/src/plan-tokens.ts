@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { findModel, isAmalgamError, type Recipe } from '@amalgam/contracts';
 import type { FolderFile, ReadableFolder } from '@amalgam/tensors';
 import { commonestTemplate, statedChatTemplate } from './chat-template.js';
@@ -34,6 +33,8 @@ export interface TokenPlan {
   extra: NewToken[];
   /** Null: the recipe says nothing of the vocabulary, rows stay as they are. */
   vocabulary: Pick<VocabularyPlan, 'rows' | 'picks'> | null;
+  /** SHA-256 of the donor's tokenizer files, by path, as they were when the plan was made; empty: it did not need them. */
+  digests: Record<string, string>;
   /** Null: what the donor's files say. */
   chatTemplate: string | null;
   /** What must change in the first input's config.json and generation_config.json: dotted paths to values. */
@@ -58,6 +59,7 @@ export async function planTokens(
     donor: 0,
     extra: [],
     vocabulary: null,
+    digests: {},
     chatTemplate: stated,
     config: {},
     generation: {},
@@ -69,7 +71,8 @@ export async function planTokens(
   }
   if (recipe.tokenizer === undefined && stated !== null) return plan;
 
-  const tokenizers = await readAll(inputs, open);
+  const { tokenizers, digests } = await readAll(inputs, open);
+  plan.digests = digests[plan.donor] ?? {};
   if (recipe.chat_template === 'auto') {
     plan.chatTemplate = commonestTemplate(tokenizers);
     if (plan.chatTemplate === null) plan.warnings.push('no model has a chat template: the result gets none');
@@ -97,6 +100,7 @@ export async function planTokens(
     donor,
     extra,
     vocabulary: { rows, picks },
+    digests: digests[donor] ?? {},
     config: follow([inputs[0]?.config ?? null, inputs[donor]?.config ?? null]),
     // It says nothing of rows.
     generation: donor === 0 ? {} : onlyIds(follow(files)),
@@ -107,7 +111,7 @@ export async function planTokens(
 /** In this mode nothing depends on tokenizers: one that cannot be read is none of the merge's business. */
 async function compare(inputs: readonly TokenInput[], open: (input: number) => ReadableFolder): Promise<string[]> {
   try {
-    const tokenizers = await readAll(inputs, open);
+    const { tokenizers } = await readAll(inputs, open);
     return compareVocabularies(
       inputs.map(({ reference, rows }, i) => ({ reference, rows, tokenizer: tokenizers[i] ?? null })),
     );
@@ -117,25 +121,23 @@ async function compare(inputs: readonly TokenInput[], open: (input: number) => R
   }
 }
 
-/** One after the other, as they may be large; those of equal files are one object. */
+/** One after the other, as they may be large; those of equal files are one object. By input, with the digests of its files. */
 async function readAll(
   inputs: readonly TokenInput[],
   open: (input: number) => ReadableFolder,
-): Promise<(TokenizerDescription | null)[]> {
+): Promise<{ tokenizers: (TokenizerDescription | null)[]; digests: Record<string, string>[] }> {
   const known = new Map<string, TokenizerDescription | null>();
-  const found: (TokenizerDescription | null)[] = [];
+  const tokenizers: (TokenizerDescription | null)[] = [];
+  const digests: Record<string, string>[] = [];
   for (const [input, { files }] of inputs.entries()) {
     const own = new TokenizerFiles(open(input), files);
-    const hash = createHash('sha256');
-    for (const path of own.paths) {
-      const content = await own.read(path);
-      hash.update(`${path}\0${content.length}\0`).update(content);
-    }
-    const digest = hash.digest('hex');
-    if (!known.has(digest)) known.set(digest, await readTokenizer(own));
-    found.push(known.get(digest) ?? null);
+    const ofFiles = await own.digests();
+    const key = JSON.stringify(ofFiles);
+    if (!known.has(key)) known.set(key, await readTokenizer(own));
+    tokenizers.push(known.get(key) ?? null);
+    digests.push(ofFiles);
   }
-  return found;
+  return { tokenizers, digests };
 }
 
 /** Of the first input and of the donor. */

@@ -1,4 +1,4 @@
-import { isAmalgamError } from '@amalgam/contracts';
+import { fileChanged, isAmalgamError } from '@amalgam/contracts';
 import type { FolderFile, ReadableFolder } from '@amalgam/tensors';
 import {
   extendAddedTokens,
@@ -22,13 +22,16 @@ export interface RebuildOptions {
   extra: readonly NewToken[];
   /** Null: what the files say. */
   chatTemplate: string | null;
+  /** SHA-256 of files that must be as they were, by path. */
+  digests: Readonly<Record<string, string>>;
 }
 
 /**
  * All tokenizer files of a result, by path, made from those of one model: copies where nothing changes, else with the tokens
  * that come in and the chat template that the recipe asks for. What was in the files stays in them.
  *
- * @throws AmalgamError `invalid_checkpoint` when a file is not what its name says; what reading throws
+ * @throws AmalgamError `checkpoint_changed` when a file is not the one that was planned with; `invalid_checkpoint` when one is not what its
+ * name says; what reading throws
  */
 export async function rebuildTokenizer(
   folder: ReadableFolder,
@@ -36,6 +39,10 @@ export async function rebuildTokenizer(
   options: RebuildOptions,
 ): Promise<Map<string, Uint8Array>> {
   const own = new TokenizerFiles(folder, files);
+  const now = await own.digests();
+  for (const [path, planned] of Object.entries(options.digests)) {
+    if (now[path] !== planned) throw fileChanged(own.nameOf(path), 'has another content');
+  }
   const donor = options.extra.length === 0 ? null : await readTokenizer(own);
   const written = new Map<string, Uint8Array>();
   for (const path of own.paths) written.set(path, await own.read(path));

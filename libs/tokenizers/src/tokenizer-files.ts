@@ -1,4 +1,5 @@
-import { AmalgamError } from '@amalgam/contracts';
+import { createHash } from 'node:crypto';
+import { AmalgamError, fileChanged } from '@amalgam/contracts';
 import type { FolderFile, ReadableFolder } from '@amalgam/tensors';
 
 /** Twice the largest tokenizer.json seen. */
@@ -53,7 +54,10 @@ export class TokenizerFiles {
     return `${this.#folder.label}/${path}`;
   }
 
-  /** @throws AmalgamError `invalid_checkpoint` when it is larger than any tokenizer's; what reading throws */
+  /**
+   * @throws AmalgamError `invalid_checkpoint` when it is larger than any tokenizer's; `checkpoint_changed` when it has not the size that
+   * was listed; what reading throws
+   */
   async read(path: string): Promise<Uint8Array> {
     const known = this.#read.get(path);
     if (known !== undefined) return known;
@@ -66,12 +70,24 @@ export class TokenizerFiles {
     }
     const source = this.#folder.source(path);
     try {
+      const now = await source.size();
+      if (now !== bytes) throw fileChanged(this.nameOf(path), `has ${now} bytes, not ${bytes}`);
       const content = await source.read(0, bytes);
       this.#read.set(path, content);
       return content;
     } finally {
       await source.close?.();
     }
+  }
+
+  /** SHA-256 of every file, by path, in the order of `paths`. */
+  async digests(): Promise<Record<string, string>> {
+    const digests: [string, string][] = [];
+    for (const path of this.paths) {
+      const content = await this.read(path);
+      digests.push([path, createHash('sha256').update(content).digest('hex')]);
+    }
+    return Object.fromEntries(digests);
   }
 
   async text(path: string): Promise<string> {

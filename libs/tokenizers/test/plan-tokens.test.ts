@@ -29,6 +29,17 @@ const letters = (text: string, template?: string): Files => ({
 });
 
 describe('planTokens', () => {
+  it('plans a union of vocabularies of 150 000 tokens within seconds', { timeout: 30_000 }, async () => {
+    const size = 150_000;
+    const words = (step: number) => Array.from({ length: size }, (_, i) => `w${i * step}`);
+    const files = [words(2), words(3)].map((tokens): Files => ({ 'tokenizer.json': bpe(tokens, []) }));
+    const planned = await plan({ tokenizer: { source: 'union' } }, files, [size, size]).planned;
+    // Of the multiples of 3 below 450 000 a third are multiples of 6 below 300 000.
+    expect(planned.extra).toHaveLength(100_000);
+    expect(planned.vocabulary?.rows).toBe(250_000);
+    expect(planned.vocabulary?.picks.map((picks) => picks?.rows)).toEqual([250_000, 250_000]);
+  });
+
   it('finds models by what the recipe calls them, and says what the configs must say', async () => {
     const base = { ...letters('xy'), 'generation_config.json': { eos_token_id: 1, pad_token_id: 0 } };
     const other = { ...letters('yxq'), 'generation_config.json': { eos_token_id: 0 } };

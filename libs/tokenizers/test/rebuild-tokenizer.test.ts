@@ -21,7 +21,7 @@ async function unite(base: Files, ...others: Files[]) {
 
 async function rebuild(files: Files, options: Partial<Parameters<typeof rebuildTokenizer>[2]>) {
   const { folder, files: list } = folderOf(files);
-  const written = await rebuildTokenizer(folder, list, { extra: [], chatTemplate: null, ...options });
+  const written = await rebuildTokenizer(folder, list, { extra: [], chatTemplate: null, digests: {}, ...options });
   const text = (path: string) => new TextDecoder().decode(written.get(path));
   return { written, text, json: (path: string) => JSON.parse(text(path)) };
 }

@@ -54,7 +54,7 @@ describe.skipIf(missing !== null)('tokenizers of results in Python (SKIPPED with
     const find = (reference: string) => ['base', 'other'].indexOf(reference);
     const { donor, tokens, extra } = planVocabulary(setting, inputs, { hasBase: true, find });
     const folder = folders[donor]!;
-    const files = await rebuildTokenizer(folder, await folder.list(), { extra, chatTemplate });
+    const files = await rebuildTokenizer(folder, await folder.list(), { extra, chatTemplate, digests: {} });
     const out = join(dir, kind, `${setting.source}-${chatTemplate === null ? '' : 'chat'}`);
     mkdirSync(out);
     for (const [path, bytes] of files) writeFileSync(join(out, path), bytes);
@@ -109,7 +109,7 @@ describe.skipIf(missing !== null)('tokenizers of results in Python (SKIPPED with
         const folder = join(dir, 'bpe', `template-${name}`);
         mkdirSync(folder);
         const options = { extra: [], chatTemplate };
-        const files = await rebuildTokenizer(base, await base.list(), options);
+        const files = await rebuildTokenizer(base, await base.list(), { ...options, digests: {} });
         for (const [path, bytes] of files) writeFileSync(join(folder, path), bytes);
         return folder;
       }),

@@ -5,7 +5,7 @@ import { openAsset } from '@amalgam/runtime';
 import type { CachedFile, FolderView } from '@amalgam/storage';
 import type { WorkerContext } from '../context.js';
 
-/** What a plan is made from besides headers: layers and tied heads, an adapter's scale. */
+/** What a plan is made from besides headers: layers and tied heads, blocks of scales, an adapter's scale. */
 const CONFIGS = ['config.json', 'adapter_config.json'];
 
 /**
@@ -20,10 +20,14 @@ export async function verifyInputs(
 ): Promise<FolderView[]> {
   const folders: FolderView[] = [];
   for (const [i, row] of rows.entries()) {
-    const configs = CONFIGS.filter((path) => row.files.some((file) => file.path === path));
-    folders.push(await openVerified(context, row, [...plan.inputs[i]!.checkpoint.weightFiles, ...configs]));
+    folders.push(await openVerified(context, row, [...plan.inputs[i]!.checkpoint.weightFiles, ...configsOf(row)]));
   }
   return folders;
+}
+
+/** The configs that a checkpoint was registered with. */
+export function configsOf({ files }: Pick<AssetRow, 'files'>): string[] {
+  return CONFIGS.filter((path) => files.some((file) => file.path === path));
 }
 
 /** Opens what a row names, and holds these files against what was registered. @throws as `verifyInputs` */

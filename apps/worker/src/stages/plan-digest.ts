@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { AssetRow } from '@amalgam/database';
 import type { MergePlan } from '@amalgam/engine';
+import { configsOf } from './inputs.js';
 
 /** What a result is made from besides the plan itself. */
 export interface Origins {
@@ -16,13 +17,13 @@ export interface Origins {
 
 /**
  * SHA-256 over everything that the bytes of a result depend on: the recipe with its defaults, the version of the
- * software, the inputs' files by etag and size, what coefficients are learned from and on, and the layout of the output.
+ * software, the inputs' weight files and configs by etag and size, what coefficients are learned from and on, and the layout of the output.
  * Equal digests mean equal bytes, so that an attempt can go on with what another one has done.
  */
 export function planDigest(plan: MergePlan, { rows, tasks, provider, version }: Origins): string {
   const inputs = plan.inputs.map(({ identity, checkpoint }, i) => ({
     identity,
-    files: checkpoint.weightFiles.map((path) => versionOf(rows[i], path)),
+    files: [...checkpoint.weightFiles, ...configsOf(rows[i]!)].map((path) => versionOf(rows[i], path)),
   }));
   const learned = tasks.map((row) => ({
     identity: row.id,

@@ -3,13 +3,13 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AmalgamError, type Report } from '@amalgam/contracts';
 import type { Contents } from '@amalgam/database';
-import { type MergePlan, type WrittenFile, writeArtifacts } from '@amalgam/engine';
+import { type MergePlan, sideFilesOf, type WrittenFile, writeArtifacts } from '@amalgam/engine';
 import { describeFolder } from '@amalgam/runtime';
 import { storeFolder } from '@amalgam/storage';
 import type { WorkerContext } from '../context.js';
 import type { Lease } from '../lease.js';
 import { patiently } from '../patience.js';
-import { verifyInputs } from './inputs.js';
+import { openVerified, verifyInputs } from './inputs.js';
 import type { Merged } from './merging.js';
 import type { Planned } from './planning.js';
 import type { ProgressReporter } from './progress.js';
@@ -42,6 +42,12 @@ export async function publishStage(
   const all = Object.values(around).reduce((sum, seconds) => sum + seconds, merging);
   result.report.seconds = { ...around, ...finer, total: all };
   const small = await writeArtifacts(plan, result, { outDir, folderOf: (input) => folders[input]!, digestOf, name });
+  // Read above: looked at afterwards, so that what was read is what was registered.
+  const sides = sideFilesOf(plan);
+  for (const input of new Set(sides.map((side) => side.input))) {
+    const own = sides.filter((side) => side.input === input).map(({ path }) => path);
+    await openVerified(context, rows[input]!, own);
+  }
   const stored: WrittenFile[] = [...result.files];
   let report: Report = result.report;
   for (const { path } of small) {
