@@ -1,9 +1,9 @@
 import { open } from 'node:fs/promises';
-import { type AmalgamError, fromPlain, isNoSpace, toPlain } from '@amalgam/contracts';
+import { fromPlain, isNoSpace, toPlain } from '@amalgam/contracts';
 import { createPool } from '@amalgam/kernels';
 import type { CheckpointTensor } from '@amalgam/tensors';
 import type { AdapterPlan, ModuleReport, PlannedModule } from './plan.js';
-import type { Job, JobModule, JobWork, Place, Result, Task, TaskValue } from './work/job.js';
+import type { Job, JobModule, JobWork, Place, Task, TaskValue } from './work/job.js';
 
 const PROGRESS_MS = 200;
 
@@ -38,15 +38,16 @@ export interface WrittenAdapter {
 export async function writeAdapter(plan: AdapterPlan, options: WriteAdapterOptions): Promise<WrittenAdapter> {
   await prepareFile(options.path, plan.layout.header, plan.layout.bytes);
   const job = toJob(plan, options);
-  const pool = createPool<Task, Result>({
-    filename: new URL('../dist/work/thread-entry.cjs', import.meta.url),
-    threads: plan.threads,
-    shared: job,
-  });
   const flag = new Int32Array(job.stop);
   const stop = () => {
     Atomics.store(flag, 0, 1);
   };
+  const pool = createPool<Task>({
+    filename: new URL('../dist/work/thread.js', import.meta.url),
+    threads: plan.threads,
+    job,
+    onFailure: stop,
+  });
   options.signal?.addEventListener('abort', stop);
   if (options.signal?.aborted) stop();
   const progress = new BigUint64Array(job.progress);
@@ -54,19 +55,11 @@ export async function writeAdapter(plan: AdapterPlan, options: WriteAdapterOptio
   const report = () => options.onProgress?.(Math.min(Number(Atomics.load(progress, 0)), total), total);
   const timer = setInterval(report, PROGRESS_MS);
 
-  let failure: AmalgamError | undefined;
-  const run = async <T extends TaskValue>(task: Task): Promise<T> => {
-    if (failure !== undefined) throw failure;
-    const result = await pool.run(task).catch((error: unknown) => ({ ok: false as const, error: toPlain(error) }));
-    if (result.ok) return result.value as T;
-    failure ??= fromPlain(result.error);
-    stop();
-    throw failure;
-  };
+  // Waits for all, also when one fails: nothing is written any more once the failure is told.
   const runAll = async <T extends TaskValue>(tasks: Task[]): Promise<T[]> => {
-    const settled = await Promise.allSettled(tasks.map((task) => run<T>(task)));
-    if (failure !== undefined) throw failure;
-    return settled.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
+    const work = tasks.map((task) => pool.run<T>(task));
+    await Promise.allSettled(work);
+    return Promise.all(work);
   };
   try {
     const modules = await runAll<ModuleReport>(job.modules.map((_, index) => ({ kind: 'module', index })));

@@ -1,8 +1,8 @@
-import { openSync, readSync, writeSync } from 'node:fs';
+import { closeSync, openSync, readSync, writeSync } from 'node:fs';
 import { basename } from 'node:path';
 import { AmalgamError } from '@amalgam/contracts';
 
-/** A thread's open files. They are opened when first used and close with the thread. */
+/** A thread's open files. They are opened when first used. */
 export class Files {
   readonly #inputs: string[];
   readonly #readers = new Map<string, number>();
@@ -14,6 +14,13 @@ export class Files {
 
   openForReading(path: string): number {
     return open(this.#readers, path, 'r');
+  }
+
+  close(): void {
+    for (const opened of [this.#readers, this.#writers]) {
+      for (const fd of opened.values()) closeSync(fd);
+      opened.clear();
+    }
   }
 
   /**

@@ -1,4 +1,4 @@
-import type { Dtype, PlainError } from '@amalgam/contracts';
+import type { Dtype } from '@amalgam/contracts';
 import type { Found, Settings } from '@amalgam/methods';
 import type { SourceOf } from './source.js';
 import type { VectorDtype, VectorPlace } from './vector-layout.js';
@@ -179,5 +179,3 @@ export interface SpanStatistics {
   kept: number[];
   conflicts: number;
 }
-
-export type Result<T> = { ok: true; value: T } | { ok: false; error: PlainError };

@@ -1,8 +1,8 @@
-import { type AmalgamError, fromPlain, isNoSpace, toPlain } from '@amalgam/contracts';
-import { createPool, type ThreadPool } from '@amalgam/kernels';
+import { fromPlain, isNoSpace, toPlain } from '@amalgam/contracts';
+import { createPool } from '@amalgam/kernels';
 import type { Found } from '@amalgam/methods';
 import { findBlends } from './blends.js';
-import type { Job, Result, Task } from './job.js';
+import type { Job, Task } from './job.js';
 import { makeJob } from './make-job.js';
 import type { RunTask } from './search.js';
 import { findSurveys } from './surveys.js';
@@ -44,7 +44,10 @@ export interface Session {
   reportProgress(): void;
 }
 
-/** Starts the plan's threads for the time of `work`. They stop when it fails, and are gone when the promise settles. */
+/**
+ * Has threads for the plan for the time of `work`, as many as it wants at most. When one fails, or `work`, the others stop at their
+ * next chunk. Nothing is at work, or open, when the promise settles.
+ */
 export async function withThreads<T>(
   plan: MergePlan,
   options: SessionOptions,
@@ -52,15 +55,16 @@ export async function withThreads<T>(
   work: (session: Session) => Promise<T>,
 ): Promise<T> {
   const { job, inputIndex } = makeJob(plan, options, session);
-  const pool = createPool<Task, Result<unknown>>({
-    filename: new URL('../dist/thread-entry.cjs', import.meta.url),
-    threads: plan.threads,
-    shared: job,
-  });
   const flag = new Int32Array(job.stop);
   const stop = () => {
     Atomics.store(flag, 0, 1);
   };
+  const pool = createPool<Task>({
+    filename: new URL('../dist/thread.js', import.meta.url),
+    threads: plan.threads,
+    job,
+    onFailure: stop,
+  });
   options.signal?.addEventListener('abort', stop);
   if (options.signal?.aborted) stop();
   const progress = new BigUint64Array(job.progress);
@@ -68,7 +72,7 @@ export async function withThreads<T>(
   const reportProgress = () => options.onProgress?.(Math.min(Number(Atomics.load(progress, 0)), total), total);
   const timer = setInterval(reportProgress, PROGRESS_MS);
 
-  const run = runner(pool, stop);
+  const run = <T>(task: Task) => pool.run<T>(task);
   try {
     return await work({
       job,
@@ -88,21 +92,4 @@ export async function withThreads<T>(
     options.signal?.removeEventListener('abort', stop);
     await pool.close();
   }
-}
-
-/**
- * Runs tasks in the pool. A failure comes back as the error it was in the thread; the tasks in flight then stop at their next
- * chunk instead of finishing for nobody, and report the same error.
- */
-function runner(pool: ThreadPool<Task, Result<unknown>>, stopAll: () => void): RunTask {
-  let failure: AmalgamError | undefined;
-  return async <T>(task: Task): Promise<T> => {
-    if (failure !== undefined) throw failure;
-    // The pool itself fails when a thread dies, of too little memory say.
-    const result = await pool.run(task).catch((error: unknown) => ({ ok: false as const, error: toPlain(error) }));
-    if (result.ok) return result.value as T;
-    failure ??= fromPlain(result.error);
-    stopAll();
-    throw failure;
-  };
 }

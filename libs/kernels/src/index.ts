@@ -3,3 +3,4 @@ export { Kernels, type Pointer } from './kernels.js';
 export { createPool, defaultThreads, type ThreadPool } from './pool.js';
 export { randomStream } from './random.js';
 export { reducePairwise } from './reduce.js';
+export { type JobThread, serveJobs } from './serve.js';

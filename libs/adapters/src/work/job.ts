@@ -1,4 +1,4 @@
-import type { Dtype, PlainError } from '@amalgam/contracts';
+import type { Dtype } from '@amalgam/contracts';
 import type { ModuleReport, RangeOptions } from '../plan.js';
 
 /** A tensor of an input. */
@@ -55,7 +55,6 @@ export type Task =
   | { kind: 'digest'; path: string };
 
 export type TaskValue = ModuleReport | string | null;
-export type Result = { ok: true; value: TaskValue } | { ok: false; error: PlainError };
 
 /** The matrix of model − base that is extracted, as it is stored. */
 export function matrixOf(

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { openSync, readSync, writeSync } from 'node:fs';
+import { closeSync, openSync, readSync, writeSync } from 'node:fs';
 import { basename } from 'node:path';
 import { AmalgamError, type Dtype, dtypeBytes } from '@amalgam/contracts';
 import type { Kernels, Pointer } from '@amalgam/kernels';
@@ -7,7 +7,7 @@ import type { Place } from './job.js';
 
 const PIECE = 2 ** 18;
 
-/** Reads tensors as float32 and writes float32 as any dtype, piece by piece. Files stay open until the thread ends. */
+/** Reads tensors as float32 and writes float32 as any dtype, piece by piece. Files stay open until `close`. */
 export class TensorIo {
   readonly #kernels: Kernels;
   readonly #raw: Pointer;
@@ -77,6 +77,11 @@ export class TensorIo {
       position += length;
       this.#advance(0);
     }
+  }
+
+  close(): void {
+    for (const file of this.#open.values()) closeSync(file);
+    this.#open.clear();
   }
 
   #fill(path: string, bytes: Uint8Array, position: number): void {
