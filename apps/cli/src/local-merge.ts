@@ -1,10 +1,11 @@
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TaskReport } from '@amalgam/contracts';
-import { type ExecuteResult, executeMerge, type MergePlan } from '@amalgam/engine';
+import { type ExecuteResult, executeMerge, type LearnedFrom, type MergePlan } from '@amalgam/engine';
 import {
   chooseProvider,
   completeReport,
+  digestLearned,
   evaluateMerge,
   type Provider,
   type TaskJob,
@@ -33,6 +34,8 @@ export interface LocalMergeOptions {
 
 export interface LocalMerge {
   result: ExecuteResult;
+  /** What coefficients were learned from; absent without a tuning, and without digests. */
+  learned?: LearnedFrom[];
   /** Of an input's file; null without digests. */
   digestOf(input: number, file: string): string | null;
 }
@@ -74,6 +77,7 @@ export async function mergeLocally(
   if (provider !== null && evaluates) {
     [tasks, seconds.evaluating] = await timed(() => evaluate(stages, provider));
   }
+  if (tuned !== null && options.digests) merged.learned = await digestLearned(stages.tasks, options.signal);
   merged.result.report = completeReport(merged.result.report, { tuned, tasks, seconds });
   return merged;
 }

@@ -59,7 +59,7 @@ export async function mergeInto(
       signal: abort.signal,
       onProgress: (done, total) => progress.bytes('fetching', done, total),
     });
-    const { result, digestOf } = await mergeLocally(plan, inputs, {
+    const { result, digestOf, learned } = await mergeLocally(plan, inputs, {
       outDir: scratch,
       workDir: beside('tuning'),
       device: options.device,
@@ -74,6 +74,7 @@ export async function mergeInto(
       outDir: scratch,
       folderOf: (input) => inputs.all[input]!.folder,
       digestOf,
+      ...(learned !== undefined && { learned }),
       name: basename(out),
     });
     await publish(scratch, out, options.force === true);

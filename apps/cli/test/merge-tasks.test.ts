@@ -1,4 +1,5 @@
 import { execFile, spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -29,6 +30,12 @@ function amalgam(...args: string[]): Promise<{ code: number; stdout: string; std
       done({ code: typeof error?.code === 'number' ? error.code : error === null ? 0 : -1, stdout, stderr });
     });
   });
+}
+
+/** A file of the zoo as recipe.json has it. */
+function digestOf(path: string): { path: string; bytes: number; sha256: string } {
+  const bytes = readFileSync(join(EXAMPLES, 'zoo/vit6', path));
+  return { path, bytes: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') };
 }
 
 type Change = (recipe: Recipe) => void;
@@ -117,6 +124,13 @@ describe('amalgam merge with tasks', () => {
     }
     const { tuning, merging, evaluating, total } = report.seconds;
     expect(total).toBeGreaterThanOrEqual(tuning! + merging! + evaluating!);
+    const { tasks } = JSON.parse(readFileSync(join(out, 'recipe.json'), 'utf8')) as { tasks: unknown[] };
+    expect(tasks[0]).toEqual({
+      task: 'digits',
+      graph: [digestOf('digits.onnx')],
+      data: [digestOf('digits.unlabeled.safetensors')],
+    });
+    expect(tasks).toHaveLength(zoo.tasks.length);
     expect(readFileSync(join(out, 'README.md'), 'utf8')).toMatch(/## Coefficients.*Learned in 3 steps.*## Tasks/s);
   });
 

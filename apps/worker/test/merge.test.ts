@@ -137,6 +137,21 @@ describe('registered checkpoints', () => {
   });
 });
 
+describe('small files of registered checkpoints', () => {
+  it('that were altered since are refused, although only the result takes them along', async () => {
+    const folder = join(stack.home, 'models', 'retokenised');
+    await mkdir(folder, { recursive: true });
+    await writeFile(join(folder, 'model.safetensors'), await readFile(`${ZOO}digits.safetensors`));
+    await writeFile(join(folder, 'tokenizer.json'), '{"model": 1}');
+    const row = await stack.register('retokenised', folder);
+    await writeFile(join(folder, 'tokenizer.json'), '{"model": 2}');
+    const recipe: Recipe = { method: 'linear', models: [{ model: row.id }] };
+    const merge = await stack.untilFinal(await stack.createMerge(recipe));
+    expect(merge).toMatchObject({ state: 'failed', error: { code: 'checkpoint_changed' }, result: null });
+    expect(merge.error?.detail).toContain('tokenizer.json was written again since it was registered');
+  });
+});
+
 describe('a sharded merge', () => {
   it('that is retried goes on with the shards it has', async () => {
     const recipe = await registerModels(stack, { megabytes: 4, tensors: 6 });

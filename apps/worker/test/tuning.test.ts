@@ -1,8 +1,10 @@
-import { copyFile, mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { copyFile, mkdir, mkdtemp, readFile, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { pathToFileURL } from 'node:url';
-import { type AssetKind, Merge, type Recipe, Report, validate } from '@amalgam/contracts';
+import { type AssetFile, type AssetKind, Merge, type Recipe, Report, validate } from '@amalgam/contracts';
 import { newId } from '@amalgam/database';
 import { readModel, writeModel } from '@amalgam/onnx';
 import { assetPrefix, describeAsset } from '@amalgam/runtime';
@@ -67,8 +69,14 @@ async function zooRecipe(
 
 const LEARNED = { method: 'adamerging', parameters: { steps: 3, sampling: 'sequential' } } as const;
 
+/** Of recipe.json: the files that coefficients were learned from. */
+type Learned = { task: string; graph: AssetFile[]; data: AssetFile[] }[];
+
 /** A merge that learns, in a stack of its own, with the graphs in one file each or with their weights beside them. */
-async function learnedOn(env: Env, weights: 'inside' | 'beside'): Promise<{ merge: Merge; report: Report }> {
+async function learnedOn(
+  env: Env,
+  weights: 'inside' | 'beside',
+): Promise<{ merge: Merge; report: Report; tasks: Learned }> {
   const stack = await Stack.open(server.url, { AMALGAM_TUNING_THREADS: '1', ...env });
   try {
     await stack.startWorker();
@@ -84,7 +92,9 @@ async function learnedOn(env: Env, weights: 'inside' | 'beside'): Promise<{ merg
     const id = await stack.createMerge(await zooRecipe(stack, LEARNED, graph, dataset));
     const merge = await stack.untilFinal(id, 120_000);
     expect(merge).toMatchObject({ state: 'succeeded', error: null });
-    return { merge, report: await stack.report(id) };
+    const [key = ''] = (await stack.keys(`results/${id}/`)).filter((path) => path.endsWith('/recipe.json'));
+    const recipe = JSON.parse(await text(await stack.parts.store.stream(key))) as { tasks: Learned };
+    return { merge, report: await stack.report(id), tasks: recipe.tasks };
   } finally {
     for (const prefix of ['checkpoints', 'graphs', 'datasets', 'results']) {
       await stack.parts.store.deletePrefix(prefix);
@@ -112,9 +122,26 @@ describe('a merge that learns and is judged', () => {
   });
 
   it('has the same coefficients from graphs whose weights lie beside them', async () => {
-    const { report } = await learnedOn({}, 'beside');
+    const { report, tasks } = await learnedOn({}, 'beside');
     expect(report.coefficients).toEqual(wanted.report.coefficients);
     expect(report.tasks).toEqual(wanted.report.tasks);
+    expect(tasks.map(({ graph }) => graph.map(({ path }) => path))).toEqual([
+      ['model.onnx', 'digits.bin'],
+      ['model.onnx', 'blobs.bin'],
+    ]);
+  });
+
+  it('leaves what it was learned from by digest, for whoever makes it again', async () => {
+    const fileOf = async (path: string, file: string) => {
+      const bytes = await readFile(`${ZOO}${file}`);
+      return { path, bytes: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') };
+    };
+    const expected = NAMES.map(async (task) => ({
+      task,
+      graph: [await fileOf('model.onnx', `${task}.onnx`)],
+      data: [await fileOf('data.safetensors', `${task}.unlabeled.safetensors`)],
+    }));
+    expect(wanted.tasks).toEqual(await Promise.all(expected));
   });
 
   it.skipIf(s3 === null)(`also from a store on another machine${s3 === null ? `: ${NO_S3}` : ''}`, async () => {

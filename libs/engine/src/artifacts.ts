@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { ADAPTER_CONFIG_FILE } from '@amalgam/adapters';
-import { fromPlain, isNoSpace, type Recipe, type Report, toPlain } from '@amalgam/contracts';
+import { type AssetFile, fromPlain, isNoSpace, type Recipe, type Report, toPlain } from '@amalgam/contracts';
 import type { ReadableFolder } from '@amalgam/tensors';
 import type { ExecuteResult } from './execute.js';
 import { modelCard } from './model-card.js';
@@ -16,13 +16,23 @@ export interface ArtifactOptions {
   folderOf(input: number): ReadableFolder;
   /** SHA-256 of an input's file, null where nobody computed it. */
   digestOf(input: number, file: string): string | null;
+  /** For methods that learn coefficients: what they were learned from. */
+  learned?: readonly LearnedFrom[];
   /** What the result is called in its model card. */
   name?: string;
+}
+
+/** A task that coefficients were learned from, with its files by digest: a graph and what lies beside it, and a dataset. */
+export interface LearnedFrom {
+  task: string;
+  graph: AssetFile[];
+  data: AssetFile[];
 }
 
 /** recipe.json: enough to make the same bytes again. */
 export interface RecipeFile {
   recipe: Recipe;
+  tasks?: readonly LearnedFrom[];
   inputs: { reference: string; name: string; files: { path: string; bytes: number; sha256: string | null }[] }[];
 }
 
@@ -69,7 +79,8 @@ export async function writeArtifacts(
   if (shards.length > 1) await put('model.safetensors.index.json', json(shardIndex(plan)));
   if (plan.adapter !== null) await put(ADAPTER_CONFIG_FILE, json(plan.adapter.config));
   else await writeSideFiles(plan, options.folderOf, put);
-  const recipe: RecipeFile = { recipe: plan.recipe, inputs };
+  const { learned } = options;
+  const recipe: RecipeFile = { recipe: plan.recipe, inputs, ...(learned !== undefined && { tasks: learned }) };
   await put('recipe.json', json(recipe));
   await put('report.json', json(report));
   await put('README.md', modelCard(plan, report, options.name));

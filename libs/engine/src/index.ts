@@ -1,4 +1,4 @@
-export { type ArtifactOptions, type RecipeFile, writeArtifacts } from './artifacts.js';
+export { type ArtifactOptions, type LearnedFrom, type RecipeFile, writeArtifacts } from './artifacts.js';
 export { listInputs, type MergeInputs } from './check-inputs.js';
 export { type CoefficientSummary, summarizeCoefficients } from './coefficient-summary.js';
 export type { EffectiveCoefficients } from './coefficients.js';

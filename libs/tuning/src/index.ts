@@ -2,6 +2,7 @@ export { checkTask, type TaskCheck, type TaskCheckOptions } from './check-task.j
 export { checkTaskData, type DescribedTask } from './check-task-data.js';
 export { completeReport, type LearnedAndJudged } from './complete-report.js';
 export type { DatasetJob, FileJob, TaskJob, TuningState } from './jobs.js';
+export { digestLearned } from './learned-from.js';
 export {
   type ChosenProvider,
   chooseProvider,

@@ -3,9 +3,10 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AmalgamError, type Report } from '@amalgam/contracts';
 import type { Contents } from '@amalgam/database';
-import { type MergePlan, sideFilesOf, type WrittenFile, writeArtifacts } from '@amalgam/engine';
+import { type LearnedFrom, type MergePlan, sideFilesOf, type WrittenFile, writeArtifacts } from '@amalgam/engine';
 import { describeFolder } from '@amalgam/runtime';
 import { storeFolder } from '@amalgam/storage';
+import { digestLearned } from '@amalgam/tuning';
 import type { WorkerContext } from '../context.js';
 import type { Lease } from '../lease.js';
 import { patiently } from '../patience.js';
@@ -41,7 +42,9 @@ export async function publishStage(
   const { total: merging = 0, ...finer } = result.report.seconds;
   const all = Object.values(around).reduce((sum, seconds) => sum + seconds, merging);
   result.report.seconds = { ...around, ...finer, total: all };
-  const small = await writeArtifacts(plan, result, { outDir, folderOf: (input) => folders[input]!, digestOf, name });
+  const learned = plan.tuning === null ? {} : { learned: await learnedFrom(planned, lease.signal) };
+  const folderOf = (input: number) => folders[input]!;
+  const small = await writeArtifacts(plan, result, { outDir, folderOf, digestOf, ...learned, name });
   // Read above: looked at afterwards, so that what was read is what was registered.
   const sides = sideFilesOf(plan);
   for (const input of new Set(sides.map((side) => side.input))) {
@@ -70,6 +73,13 @@ export async function publishStage(
   if (await patiently(finish, { signal: lease.signal, log, what: 'ending the merge' })) return;
   lease.lose();
   lease.signal.throwIfAborted();
+}
+
+/** Tasks' files by digest, when these are still those that were registered. */
+async function learnedFrom({ tasks }: Planned, signal: AbortSignal): Promise<LearnedFrom[]> {
+  const learned = await digestLearned(tasks.jobs, signal);
+  await tasks.verify();
+  return learned;
 }
 
 /** The inputs were verified after they were read, so the digests are those of what was registered. */
