@@ -53,8 +53,8 @@ export function sce(vectors: Vector[], share: number): Vector {
 
 /** What is kept of a task vector, scaled to the sum of magnitudes of the whole. */
 export function rescaled(kept: Vector, whole: Vector): Vector {
-  const magnitudes = (v: Vector) => sum(v.map(Math.abs));
-  return magnitudes(kept) === 0 ? kept : kept.map((x) => (x * magnitudes(whole)) / magnitudes(kept));
+  const [before, after] = [whole, kept].map((v) => sum(v.map(Math.abs))) as [number, number];
+  return after === 0 ? kept : kept.map((x) => (x * before) / after);
 }
 
 /** Indices of a tensor's rows: entries that differ in the last index only. */
