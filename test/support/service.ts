@@ -10,6 +10,8 @@ export interface TestService {
   /** The settings' home; its folder goes with `stop`. */
   home: string;
   workers(): number[];
+  /** Its process id; it is started again when it dies. */
+  api(): number | undefined;
   stop(): Promise<void>;
 }
 
@@ -40,6 +42,7 @@ export async function startTestService(env: Record<string, string> = {}, workers
     apiKey: (await readFile(keyFile, 'utf8')).trim(),
     home,
     workers: () => service.pids().workers,
+    api: () => service.pids().api[0],
     stop: async () => {
       await service.stop();
       await rm(home, { recursive: true, force: true });

@@ -2,6 +2,8 @@ import type { Session } from '@amalgam/contracts';
 import { lazy, Suspense, useCallback, useEffect, useMemo, useState } from 'react';
 import { client, isSignedOut, type Trouble, toTrouble } from './api.js';
 import { kindOf } from './assets/kinds.js';
+import { FeedStateNote } from './live/feed-state.js';
+import { feed } from './live/use-feed.js';
 import { MergePage } from './pages/merge.js';
 import { MergesPage } from './pages/merges.js';
 import { MethodPage } from './pages/method.js';
@@ -11,7 +13,7 @@ import { SignInPage } from './pages/sign-in.js';
 import { Empty, Loading, TroubleNote } from './parts/notes.js';
 import { PageBoundary } from './parts/page-boundary.js';
 import { hrefOf, type Route, useRoute } from './router.js';
-import { SessionContext } from './session.js';
+import { SessionContext, useSession } from './session.js';
 
 // Not needed by whoever only watches.
 const Assets = lazy(() => import('./assets/index.js'));
@@ -69,7 +71,9 @@ export function App() {
 
 function Frame() {
   const route = useRoute();
+  const { onSignedOut } = useSession();
   const [place = ''] = route.path;
+  useEffect(() => feed.start(onSignedOut), [onSignedOut]);
   const signOut = async () => {
     await client.session.end();
     // Also forgets everything that was shown.
@@ -92,6 +96,7 @@ function Frame() {
           ))}
         </nav>
         <div className="top-end">
+          <FeedStateNote />
           <a href="/docs/">API</a>
           <button type="button" onClick={signOut}>
             Sign out

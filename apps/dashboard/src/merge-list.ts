@@ -1,4 +1,4 @@
-import type { List, Merge } from '@amalgam/contracts';
+import { isRunning, type List, type Merge, type Progress, type ProjectEvent } from '@amalgam/contracts';
 
 /** The merges that a table holds: all newer ones than those behind `cursor`. */
 export interface Held {
@@ -32,6 +32,21 @@ export function withNews(held: Held, fresh: readonly Merge[], wanted: (merge: Me
 /** After "load more". */
 export function withOlderPage(held: Held, page: List<Merge>): Held {
   return { rows: combine(held.rows, page.data), cursor: page.next_cursor };
+}
+
+/** After events of progress; the very same rows when none is among them that the events are of. */
+export function withProgress(rows: readonly Merge[], events: readonly ProjectEvent[]): readonly Merge[] {
+  const latest = new Map<string, ProjectEvent>();
+  for (const event of events) {
+    if (event.type === 'merge.progress' && event.merge_id !== null) latest.set(event.merge_id, event);
+  }
+  if (!rows.some(({ id, state }) => latest.has(id) && isRunning(state))) return rows;
+  return rows.map((merge) => {
+    const event = latest.get(merge.id);
+    if (event === undefined || !isRunning(merge.state)) return merge;
+    const { attempt: _, ...progress } = event.data as Progress & { attempt: number };
+    return { ...merge, progress: { ...merge.progress, ...progress } };
+  });
 }
 
 /** Ids begin with their time, so their order is that of the list. */

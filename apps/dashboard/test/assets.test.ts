@@ -64,11 +64,12 @@ describe('going on with an upload', () => {
     { path: 'sub/b', bytes: 2, sha256: null },
   ];
   const missing = new Set(['sub/b']);
-  const match = (contents: Record<string, string>) =>
+  const match = (contents: Record<string, string>, changedAt: (path: string) => number | undefined = () => undefined) =>
     matchFiles(
       wanted,
       missing,
-      Object.entries(contents).map(([path, text]) => ({ path, file: new File([text], path) })),
+      Object.entries(contents).map(([path, text]) => ({ path, file: new File([text], path, { lastModified: 1000 }) })),
+      changedAt,
     );
 
   it('takes the same files, with or without the name of their folder', async () => {
@@ -89,6 +90,13 @@ describe('going on with an upload', () => {
     expect(problems).toEqual([
       '"a" is not the file that has arrived under this name',
       '"sub/b" has 3 B (3 bytes), and had 2 when the upload began',
+    ]);
+  });
+
+  it('refuses a file of the same size that was changed since a part of it was sent', async () => {
+    expect((await match({ 'sub/b': 'xy' }, () => 1000)).problems).toEqual([]);
+    expect((await match({ 'sub/b': 'xy' }, () => 999)).problems).toEqual([
+      '"sub/b" was changed after a part of it had been sent; begin a new upload',
     ]);
   });
 });

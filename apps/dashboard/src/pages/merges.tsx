@@ -1,7 +1,9 @@
 import { isFinal, type Merge } from '@amalgam/contracts';
 import { useCallback, useMemo, useRef, useState } from 'react';
 import { client, isSignedOut, type Trouble, toTrouble } from '../api.js';
-import { type Held, withFirstPage, withNews, withOlderPage } from '../merge-list.js';
+import type { News } from '../live/feed.js';
+import { feed, useNews } from '../live/use-feed.js';
+import { type Held, withFirstPage, withNews, withOlderPage, withProgress } from '../merge-list.js';
 import { BulkBar } from '../merges/bulk-bar.js';
 import { type Filter, isNarrow, isState, readFilter, toQuery } from '../merges/filter.js';
 import { Filters } from '../merges/filters.js';
@@ -9,13 +11,14 @@ import { MergeRows } from '../merges/merge-rows.js';
 import { Empty, Loading, TroubleNote } from '../parts/notes.js';
 import { hrefOf } from '../router.js';
 import { useSession } from '../session.js';
-import { useLive } from '../use-live.js';
+import { useLive, type Why } from '../use-live.js';
 
 const PAGE = 100;
-/** The newest of them are asked for again and again. */
+/** The newest of them are asked for again when there is news. */
 const NEWEST = 40;
+/** While the stream of events is not there. */
 const EVERY_MS = 2500;
-/** Rows below the first page that are asked for one by one, since they may still change. */
+/** Rows below the first page that are asked for one by one at a time, since they have changed or may have. */
 const MOST_SINGLE = 20;
 
 /** All merges, the newest first, with filters in the page's address. */
@@ -46,14 +49,42 @@ function MergeTable({ filter }: { filter: Filter }) {
   const [moreTrouble, setMoreTrouble] = useState<Trouble | null>(null);
   const loading = useRef(false);
 
-  const load = async (signal: AbortSignal): Promise<void> => {
-    const first = await client.merges.page({ ...narrowed, limit: held === null ? PAGE : NEWEST }, { signal });
-    const ids = new Set(first.data.map(({ id }) => id));
-    const open = held?.rows.filter((merge) => !isFinal(merge.state) && !ids.has(merge.id)).slice(0, MOST_SINGLE) ?? [];
-    const fresh = await Promise.all(open.map(({ id }) => client.merges.get(id, { signal })));
-    setHeld((now) => withFirstPage(now, first, fresh, wanted));
+  /** Ids of merges that have changed since they were asked for. */
+  const changed = useRef(new Set<string>());
+
+  const load = async (signal: AbortSignal, why: Why): Promise<void> => {
+    const news = changed.current;
+    // What changes from now on may be later than the answer.
+    changed.current = new Set();
+    try {
+      const first = await client.merges.page({ ...narrowed, limit: held === null ? PAGE : NEWEST }, { signal });
+      const ids = new Set(first.data.map(({ id }) => id));
+      const fits = ({ id, state }: Merge) => !ids.has(id) && (news.has(id) || (why === 'look' && !isFinal(state)));
+      const open = held?.rows.filter(fits) ?? [];
+      const fresh = await Promise.all(open.slice(0, MOST_SINGLE).map(({ id }) => client.merges.get(id, { signal })));
+      setHeld((now) => withFirstPage(now, first, fresh, wanted));
+      if (feed.state === 'live') later(open.slice(MOST_SINGLE).map(({ id }) => id));
+    } catch (error) {
+      for (const id of news) changed.current.add(id);
+      throw error;
+    }
   };
-  const { trouble } = useLive('merges', load, EVERY_MS);
+  const later = (ids: readonly string[]) => {
+    for (const id of ids) changed.current.add(id);
+    if (ids.length > 0) again();
+  };
+  const on = ({ events }: News) => {
+    const ids = events.flatMap(({ type, merge_id }) => (type === 'merge.progress' ? [] : (merge_id ?? [])));
+    for (const id of ids) changed.current.add(id);
+    return ids.length > 0;
+  };
+  const { trouble, again } = useLive('merges', load, EVERY_MS, { on });
+  useNews(({ events }) => {
+    setHeld((now) => {
+      const rows = withProgress(now?.rows ?? [], events);
+      return now === null || rows === now.rows ? now : { ...now, rows };
+    });
+  });
 
   const loadMore = async (after: string) => {
     if (loading.current) return;

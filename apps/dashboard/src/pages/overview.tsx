@@ -1,6 +1,16 @@
-import { type LaneStatus, type List, MERGE_STATES, type Merge, type WorkerStatus } from '@amalgam/contracts';
+import {
+  type LaneStatus,
+  type List,
+  MERGE_STATES,
+  type Merge,
+  type MergeCounts,
+  type QueueStatus,
+  type WorkerStatus,
+} from '@amalgam/contracts';
 import { client } from '../api.js';
 import { secondsBetween, showBytes, showCount, showRelative, showSeconds } from '../format.js';
+import { isMoreThanProgress, useNews } from '../live/use-feed.js';
+import { withProgress } from '../merge-list.js';
 import { MergeProgress } from '../parts/merge-progress.js';
 import { Empty, Loading, TroubleNote } from '../parts/notes.js';
 import { Scroll, Section } from '../parts/section.js';
@@ -10,39 +20,58 @@ import { hrefOf } from '../router.js';
 import { useLive } from '../use-live.js';
 
 const EVERY_MS = 3000;
+/** No event tells that a worker came, was heard of, or went. */
+const WORKERS_EVERY_MS = 10_000;
 const RECENT = 60;
 const HOUR_MS = 3_600_000;
 
-async function load(signal: AbortSignal) {
-  const [queue, recent, active, failed] = await Promise.all([
-    client.queue({ signal }),
+async function loadMerges(signal: AbortSignal) {
+  const [counts, recent, active, failed] = await Promise.all([
+    client.merges.counts({ signal }),
     client.merges.page({ limit: RECENT }, { signal }),
     client.merges.page({ state: ['queued', 'running'], limit: 10 }, { signal }),
     client.merges.page({ state: 'failed', limit: 5 }, { signal }),
   ]);
-  return { queue, recent, active, failed: failed.data };
+  return { counts, recent, active, failed: failed.data };
 }
 
 /** What the service is doing now, and what went wrong lately. */
 export function OverviewPage() {
-  const { data, trouble } = useLive('overview', load, EVERY_MS);
+  const queue = useLive('queue', (signal) => client.queue({ signal }), EVERY_MS, {
+    on: (news) => isMoreThanProgress(news) || news.endpoints.size > 0,
+    restMs: WORKERS_EVERY_MS,
+  });
+  const merges = useLive('merges', loadMerges, EVERY_MS, { on: isMoreThanProgress });
+  useNews(({ events }) =>
+    merges.update((data) => {
+      const rows = withProgress(data.active.data, events);
+      return rows === data.active.data ? data : { ...data, active: { ...data.active, data: [...rows] } };
+    }),
+  );
+  const trouble = queue.trouble ?? merges.trouble;
   return (
     <>
       <h1>Overview</h1>
       {trouble === null ? null : <TroubleNote trouble={trouble} />}
-      {data === undefined ? (
+      {queue.data === undefined || merges.data === undefined ? (
         trouble === null && <Loading />
       ) : (
-        <>
-          <Lanes lanes={data.queue.lanes} />
-          <div className="columns">
-            <Active active={data.active} />
-            <Recent recent={data.recent} />
-          </div>
-          <Workers workers={data.queue.workers} />
-          <Failures failed={data.failed} />
-        </>
+        <Parts queue={queue.data} merges={merges.data} />
       )}
+    </>
+  );
+}
+
+function Parts({ queue, merges }: { queue: QueueStatus; merges: Awaited<ReturnType<typeof loadMerges>> }) {
+  return (
+    <>
+      <Lanes lanes={queue.lanes} />
+      <div className="columns">
+        <Active active={merges.active} />
+        <Merges recent={merges.recent} counts={merges.counts} />
+      </div>
+      <Workers workers={queue.workers} />
+      <Failures failed={merges.failed} />
     </>
   );
 }
@@ -102,16 +131,15 @@ function Active({ active }: { active: List<Merge> }) {
   );
 }
 
-/** One bar for each merge, the newest at the right; the longer it took the higher. */
-function Recent({ recent }: { recent: List<Merge> }) {
+/** How many there are, and one bar for each of the latest, the newest at the right; the longer it took the higher. */
+function Merges({ recent, counts }: { recent: List<Merge>; counts: MergeCounts }) {
   const { data, has_more } = recent;
   const now = useNow();
   const merges = data.toReversed();
   const seconds = merges.map((merge) => secondsBetween(merge.started_at, merge.finished_at, now) ?? 0);
   const longest = Math.max(1e-3, ...seconds);
-  const counts = MERGE_STATES.map((state) => ({ state, count: data.filter((merge) => merge.state === state).length }));
   return (
-    <Section title={has_more ? `The latest ${RECENT} merges` : 'Merges'} aside={<a href={hrefOf(['merges'])}>all</a>}>
+    <Section title="Merges" aside={<a href={hrefOf(['merges'])}>all</a>}>
       {data.length === 0 ? (
         <Empty>
           No merge yet. <a href={hrefOf(['new'])}>Make one</a>; <a href={hrefOf(['methods'])}>methods</a> says how
@@ -136,12 +164,13 @@ function Recent({ recent }: { recent: List<Merge> }) {
             ))}
           </ul>
           <p className="counts">
-            {counts.map(({ state, count }) => (
+            {MERGE_STATES.map((state) => (
               <a key={state} href={hrefOf(['merges'], { state })}>
-                <StateBadge state={state} /> {count}
+                <StateBadge state={state} /> {counts[state]}
               </a>
             ))}
           </p>
+          {has_more ? <p className="dim">The bars are the latest {RECENT}.</p> : null}
           <p className="dim">{throughputOf(recent, now)}</p>
         </>
       )}

@@ -51,7 +51,7 @@ export function Deliveries({
   return (
     <>
       {opened === null ? null : (
-        <DeliveryPanel key={opened} id={opened} mayResend={writes} closeHref={here({ delivery: '' })} />
+        <DeliveryPanel key={opened} id={opened} endpointId={id} mayResend={writes} closeHref={here({ delivery: '' })} />
       )}
       <Section title="Deliveries" aside={writes && endpoint.enabled ? <ResendFailed id={id} /> : null}>
         <Filters
@@ -116,6 +116,7 @@ function Rows({
     `deliveries ${id} ${limit}`,
     (signal) => client.webhookEndpoints.deliveries(id, { ...filter, limit }, { signal }),
     EVERY_MS,
+    { on: ({ endpoints }) => endpoints.has(id) },
   );
   if (data === undefined) return trouble === null ? <Loading /> : <TroubleNote trouble={trouble} />;
   if (data.data.length === 0) {

@@ -1,5 +1,6 @@
 import type { DeliveryDetails, DeliveryTry } from '@amalgam/contracts';
 import { client } from '../api.js';
+import type { News } from '../live/feed.js';
 import { CopyButton } from '../parts/copy-button.js';
 import { Loading, TroubleNote } from '../parts/notes.js';
 import { Scroll, Section } from '../parts/section.js';
@@ -12,8 +13,20 @@ import { DeliveryBadge } from './badges.js';
 const EVERY_MS = 1000;
 
 /** One delivery: its state, its tries with what was sent and what came back, and its body. */
-export function DeliveryPanel({ id, mayResend, closeHref }: { id: string; mayResend: boolean; closeHref: string }) {
-  const { data, trouble } = useLive(`delivery ${id}`, (signal) => client.deliveries.get(id, { signal }), EVERY_MS);
+export function DeliveryPanel({
+  id,
+  endpointId,
+  mayResend,
+  closeHref,
+}: {
+  id: string;
+  endpointId: string;
+  mayResend: boolean;
+  closeHref: string;
+}) {
+  const load = (signal: AbortSignal) => client.deliveries.get(id, { signal });
+  const on = ({ endpoints }: News) => endpoints.has(endpointId);
+  const { data, trouble } = useLive(`delivery ${id}`, load, EVERY_MS, { on });
   const resend = useAct();
   const aside = (
     <span className="resend">

@@ -15,10 +15,15 @@ import { EndpointForm } from './endpoint-form.js';
 import { mayWriteWebhooks, WHY_DISABLED } from './words.js';
 
 const EVERY_MS = 2500;
+/** Nothing tells of a secret that somebody else replaced. */
+const REST_MS = 15_000;
 
 /** One endpoint: what it gets, its secret, and what was sent to it. */
 export function EndpointPage({ id, query }: { id: string; query: URLSearchParams }) {
-  const live = useLive(`endpoint ${id}`, (signal) => client.webhookEndpoints.get(id, { signal }), EVERY_MS);
+  const live = useLive(`endpoint ${id}`, (signal) => client.webhookEndpoints.get(id, { signal }), EVERY_MS, {
+    on: ({ endpoints }) => endpoints.has(id),
+    restMs: REST_MS,
+  });
   // What an action answered, until the next look shows the same or newer.
   const [answered, setAnswered] = useState<WebhookEndpoint | null>(null);
   const endpoint =

@@ -15,6 +15,8 @@ import { mayWriteWebhooks } from './words.js';
 import './webhooks.css';
 
 const EVERY_MS = 2500;
+/** Nothing tells of endpoints that others make or delete. */
+const REST_MS = 15_000;
 
 /** All endpoints, or one of them. */
 export default function WebhooksPage({ id, query }: { id: string | undefined; query: URLSearchParams }) {
@@ -23,7 +25,10 @@ export default function WebhooksPage({ id, query }: { id: string | undefined; qu
 
 function Endpoints() {
   const { session } = useSession();
-  const { data, trouble } = useLive('endpoints', (signal) => client.webhookEndpoints.list({ signal }), EVERY_MS);
+  const { data, trouble } = useLive('endpoints', (signal) => client.webhookEndpoints.list({ signal }), EVERY_MS, {
+    on: ({ endpoints }) => endpoints.size > 0,
+    restMs: REST_MS,
+  });
   const [making, setMaking] = useState(false);
   const [made, setMade] = useState<WebhookEndpoint | null>(null);
   const rows = made === null || data?.some(({ id }) => id === made.id) ? data : [made, ...(data ?? [])];

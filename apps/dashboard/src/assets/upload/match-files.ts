@@ -7,12 +7,14 @@ const MOST_HASHED = 256 * 2 ** 20;
 
 /**
  * The chosen files as those that an upload was begun with, or what is wrong with them, in words. Those that have arrived need
- * not be there; where they are, their size and, up to 256 MiB, their digest must be those that arrived.
+ * not be there; where they are, their size and, up to 256 MiB, their digest must be those that arrived. `changedAt` tells when a
+ * file was last changed as it was sent, where that is known: parts of two files would make one that nobody meant.
  */
 export async function matchFiles(
   wanted: readonly AssetFile[],
   missing: ReadonlySet<string>,
   picked: readonly Picked[],
+  changedAt: (path: string) => number | undefined,
 ): Promise<{ files: Picked[]; problems: string[] }> {
   const byPath = new Map(picked.map(({ path, file }) => [path, file]));
   // A folder was chosen, and its own name is on the paths.
@@ -32,6 +34,8 @@ export async function matchFiles(
       );
     } else if (!missing.has(path) && sha256 !== null && (await differs(file, sha256))) {
       problems.push(`"${path}" is not the file that has arrived under this name`);
+    } else if ((changedAt(path) ?? file.lastModified) !== file.lastModified) {
+      problems.push(`"${path}" was changed after a part of it had been sent; begin a new upload`);
     } else files.push({ path, file });
   }
   return { files, problems };

@@ -8,6 +8,7 @@ import { type Asset, callsOf } from '../kinds.js';
 import { DropZone } from './drop-zone.js';
 import { matchFiles } from './match-files.js';
 import type { Picked } from './picked.js';
+import { lastChange } from './remembered.js';
 import { UploadProgress } from './upload-progress.js';
 import { startUpload, useUploads } from './uploads.js';
 
@@ -23,7 +24,8 @@ export function ResumePanel({ asset }: { asset: Asset }) {
     setTrouble(null);
     try {
       const { uploads = [] } = await callsOf(asset.object).resumeUpload(asset.id);
-      const found = await matchFiles(asset.files, new Set(uploads.map(({ path }) => path)), picked);
+      const missing = new Set(uploads.map(({ path }) => path));
+      const found = await matchFiles(asset.files, missing, picked, (path) => lastChange(asset.id, path));
       if (found.problems.length > 0) setProblems(found.problems);
       else startUpload(asset.object, asset.name, found.files, asset.id);
     } catch (error) {

@@ -5,22 +5,22 @@ const FIRST_MS = 500;
 const RETRIED = new Set([0, 408, 429, 500, 502, 503, 504]);
 
 /**
- * Sends a file to its link, with a few tries where the network or the service is in trouble. fetch would not tell how much of a
- * body has gone.
+ * Sends a file, or a part of one, to its link, with a few tries where the network or the service is in trouble. fetch would not
+ * tell how much of a body has gone. `name` is the file's, for errors.
  *
  * @throws AmalgamError what the service says, `unavailable` when it cannot be reached; the signal's reason
  */
-export async function sendFile(
+export async function sendBytes(
   url: string,
-  file: File,
+  { name, body }: { name: string; body: Blob },
   signal: AbortSignal,
   onProgress: (bytes: number) => void,
 ): Promise<void> {
   for (let tries = 1; ; tries++) {
     onProgress(0);
-    const { status, text } = await put(toHere(url), file, signal, onProgress);
-    if (status >= 200 && status < 300) return onProgress(file.size);
-    if (tries === TRIES || !RETRIED.has(status)) throw toError(file.name, status, text);
+    const { status, text } = await put(toHere(url), body, signal, onProgress);
+    if (status >= 200 && status < 300) return onProgress(body.size);
+    if (tries === TRIES || !RETRIED.has(status)) throw toError(name, status, text);
     await pause(FIRST_MS * 2 ** (tries - 1), signal);
   }
 }
@@ -33,7 +33,7 @@ export function toHere(url: string): string {
 
 function put(
   url: string,
-  file: File,
+  body: Blob,
   signal: AbortSignal,
   onProgress: (bytes: number) => void,
 ): Promise<{ status: number; text: string }> {
@@ -50,7 +50,7 @@ function put(
     signal.addEventListener('abort', abort);
     request.open('PUT', url);
     request.setRequestHeader('content-type', 'application/octet-stream');
-    request.send(file);
+    request.send(body);
   });
 }
 

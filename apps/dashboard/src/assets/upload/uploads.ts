@@ -1,9 +1,10 @@
-import type { AssetKind } from '@amalgam/contracts';
+import type { AssetKind, UploadTarget } from '@amalgam/contracts';
 import { useSyncExternalStore } from 'react';
 import { type Trouble, toTrouble } from '../../api.js';
 import { callsOf } from '../kinds.js';
 import type { Picked } from './picked.js';
-import { sendFile } from './send-file.js';
+import { remember } from './remembered.js';
+import { sendBytes } from './send-file.js';
 
 /** `checking`: everything has arrived, and the service reads it. */
 export type UploadState = 'sending' | 'paused' | 'checking' | 'ready' | 'failed';
@@ -86,7 +87,7 @@ export function pauseUpload(key: number): void {
   running.get(key)?.end.abort();
 }
 
-/** Goes on: what has not arrived whole is sent again. */
+/** Goes on with the files, and the parts of large ones, that have not arrived whole. */
 export function resumeUpload(key: number): void {
   const upload = running.get(key);
   if (upload === undefined) return;
@@ -126,28 +127,65 @@ async function run(upload: Running, signal: AbortSignal): Promise<void> {
     known === null
       ? await calls.create({ ...(name === '' ? {} : { name }), files: stated(upload.view.files) }, { signal })
       : await calls.resumeUpload(known, { signal });
-  const links = new Map(asset.uploads?.map(({ path, url }) => [path, url]));
+  const waiting = new Map((asset.uploads ?? []).map((target) => [target.path, new Waiting(target)]));
   const files = upload.view.files.map((file) => {
-    return links.has(file.path)
-      ? { ...file, sent: 0, state: 'waiting' as const }
-      : { ...file, sent: file.bytes, state: 'arrived' as const };
+    const left = waiting.get(file.path);
+    return left === undefined
+      ? { ...file, sent: file.bytes, state: 'arrived' as const }
+      : { ...file, sent: file.bytes - left.bytes(file.bytes), state: 'waiting' as const };
   });
   change(key, { id: asset.id, name: asset.name, files });
+  remember(asset.id, upload.sources);
 
-  const work = [...links].values();
+  const work = [...waiting.values()].flatMap((left) => left.pieces).values();
   const sender = async () => {
-    for (const [path, url] of work) {
+    for (const piece of work) {
+      const { path, url, offset, of: left } = piece;
       const source = upload.sources.get(path);
       if (source === undefined) continue; // the service will say that it has not arrived
       changeFile(upload, path, { state: 'sending' });
-      await sendFile(url, source, signal, (sent) => changeFile(upload, path, { sent: Math.min(sent, source.size) }));
-      changeFile(upload, path, { state: 'arrived' });
+      const body = source.slice(offset, offset + (piece.bytes ?? source.size));
+      await sendBytes(url, { name: source.name, body }, signal, (sent) => {
+        left.sent.set(piece, Math.min(sent, body.size));
+        changeFile(upload, path, { sent: source.size - left.bytes(source.size) });
+      });
+      if (left.bytes(source.size) === 0) changeFile(upload, path, { state: 'arrived' });
     }
   };
+  // Files whose parts have all arrived and wait to be put together.
+  for (const [path, { pieces }] of waiting) if (pieces.length === 0) changeFile(upload, path, { state: 'arrived' });
   await Promise.all(Array.from({ length: AT_ONCE }, sender));
   change(key, { state: 'checking' });
   await calls.complete(asset.id, { signal });
   change(key, { state: 'ready' });
+}
+
+/** What goes to one link. */
+interface Piece {
+  of: Waiting;
+  path: string;
+  url: string;
+  offset: number;
+  /** Null: the whole file. */
+  bytes: number | null;
+}
+
+/** What of a file has not arrived, and how much of that is on its way. */
+class Waiting {
+  readonly pieces: Piece[];
+  readonly sent = new Map<Piece, number>();
+
+  constructor({ path, url, parts }: UploadTarget) {
+    this.pieces =
+      parts === undefined
+        ? [{ of: this, path, url, offset: 0, bytes: null }]
+        : parts.map((part) => ({ of: this, path, url: part.url, offset: part.offset, bytes: part.bytes }));
+  }
+
+  /** Left to send, of a file of so many bytes. */
+  bytes(whole: number): number {
+    return this.pieces.reduce((sum, piece) => sum + (piece.bytes ?? whole) - (this.sent.get(piece) ?? 0), 0);
+  }
 }
 
 const stated = (files: readonly FileProgress[]) => files.map(({ path, bytes }) => ({ path, bytes }));
