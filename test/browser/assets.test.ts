@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Client, createClient } from '@amalgam/client';
@@ -192,6 +192,45 @@ describe.skipIf(executable === null)(executable === null ? `${NAME}: SKIPPED, ${
     await region('Configuration').getByText('"model_type":"sine"').waitFor();
     expect(await named('sine')).toMatchObject({ state: 'ready', tensors: 1 });
     await page.unroute('**/v1/objects/**/model.safetensors*');
+  });
+
+  it('goes on within a large file, and sends only the part that did not get through', async () => {
+    const path = await writeModel('large', 40 << 20, 3);
+    const weightsFile = join(path, 'model.safetensors');
+    const changed = 1_700_000_000;
+    await utimes(weightsFile, changed, changed);
+    await page.goto('/#/checkpoints');
+    const held = '**/v1/objects/**part=2*';
+    await page.route(held, async (route) => {
+      await new Promise((resolve) => setTimeout(resolve, 60_000)).then(() => route.abort().catch(() => {}));
+    });
+    await page.getByLabel('Choose a folder').setInputFiles(path);
+    await page.getByRole('button', { name: 'Upload', exact: true }).click();
+    await upload('large')
+      .getByText(/^1 of 2 files, (25\.\d|26) MB of /)
+      .waitFor();
+    await picture(page, 'parts');
+    const { id } = await named('large');
+    await page.unroute(held);
+
+    await page.goto(`/#/checkpoints/${id}`);
+    await page.reload();
+    const sent: string[] = [];
+    page.on('request', (request) => {
+      if (request.method() === 'PUT') sent.push(new URL(request.url()).searchParams.get('part') ?? 'whole');
+    });
+    // The same size, changed meanwhile: its parts would not be those of the file that was begun.
+    await utimes(weightsFile, changed, changed + 60);
+    await page.getByLabel('Choose a folder').setInputFiles(path);
+    await page.getByRole('alert').getByText('"model.safetensors" was changed after').waitFor();
+    await utimes(weightsFile, changed, changed);
+    await page.getByLabel('Choose a folder').setInputFiles(path);
+    await page.locator('.title').getByText('ready').waitFor();
+    expect(sent).toEqual(['2']);
+    const whole = createHash('sha256')
+      .update(await readFile(weightsFile))
+      .digest('hex');
+    expect((await named('large')).files.find(({ path: at }) => at === 'model.safetensors')!.sha256).toBe(whole);
   });
 
   it('registers what is stored already, and says at the field why it cannot', async () => {

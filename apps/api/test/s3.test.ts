@@ -1,10 +1,11 @@
+import { createHash } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { createClient } from '@amalgam/client';
 import type { Checkpoint, Problem } from '@amalgam/contracts';
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { NO_S3, startS3 } from '../../../test/support/s3.js';
 import { buildApp } from '../src/index.js';
 import { useWorld, weights } from './support/world.js';
@@ -34,6 +35,10 @@ if (s3 === null) {
       },
     });
 
+    beforeAll(async () => {
+      await world.listen();
+    });
+
     it('lets the dashboard send files to the bucket, and to no other place', async () => {
       const folder = await mkdtemp(join(tmpdir(), 'amalgam-dashboard-'));
       await writeFile(join(folder, 'index.html'), '<!doctype html><title>Amalgam</title>');
@@ -46,7 +51,7 @@ if (s3 === null) {
     });
 
     it('uploads straight to the bucket, hashes on completion, and redirects downloads there', async () => {
-      const client = createClient({ baseUrl: await world.listen(), apiKey: world.token });
+      const client = createClient({ baseUrl: world.config.publicUrl, apiKey: world.token });
       const bytes = weights(3);
       const checkpoint = await client.checkpoints.upload({ files: [{ path: 'model.safetensors', bytes }] });
       expect(checkpoint).toMatchObject({ state: 'ready', tensors: 2 });
@@ -62,6 +67,52 @@ if (s3 === null) {
       expect(await world.call('GET', '/v1/objects/x?method=GET', { token: null })).toMatchObject({ status: 404 });
       await client.checkpoints.delete(checkpoint.id);
       expect((await world.parts.store.list(`checkpoints/${checkpoint.id}`)).objects).toEqual([]);
+    });
+
+    it('goes on within a large file after the connection broke, with the parts that are not in the bucket', async () => {
+      const base = world.config.publicUrl;
+      const bytes = weights(6, [10_000, 1050]);
+      for (let at = 1024; at + 4 < bytes.length; at += 4096) bytes.writeUInt32LE(at, at);
+      const files = [{ path: 'model.safetensors', bytes, sha256: createHash('sha256').update(bytes).digest('hex') }];
+      // A client whose connection to the bucket is lost after two parts.
+      const sent: string[] = [];
+      const breaks: typeof fetch = async (input, init) => {
+        const part = new URL(String(input)).searchParams.get('partNumber');
+        if (part !== null && sent.length === 2) throw new TypeError('fetch failed');
+        const response = await fetch(input, init);
+        if (part !== null) sent.push(part);
+        return response;
+      };
+      const broken = createClient({ baseUrl: base, apiKey: world.token, retries: 0, fetch: breaks });
+      const upload = { name: 'broken off', files, concurrency: 1 };
+      await expect(broken.checkpoints.upload(upload)).rejects.toMatchObject({ code: 'unavailable' });
+      expect(sent).toEqual(['1', '2']);
+
+      const again: string[] = [];
+      const counts: typeof fetch = (input, init) => {
+        const part = new URL(String(input)).searchParams.get('partNumber');
+        if (part !== null) again.push(part);
+        return fetch(input, init);
+      };
+      const client = createClient({ baseUrl: base, apiKey: world.token, fetch: counts });
+      const [pending] = (await client.checkpoints.page({ name: 'broken off', state: 'pending' })).data;
+      const progress: number[] = [];
+      const onProgress = (done: number) => progress.push(done);
+      const done = await client.checkpoints.upload({ ...upload, resume: pending!.id, onProgress });
+      expect(done).toMatchObject({ id: pending!.id, state: 'ready', files: [{ sha256: files[0]!.sha256 }] });
+      expect(again).toEqual(['3']);
+      expect(progress).toEqual([32 * 1024 * 1024, bytes.length]);
+      const fetched = await client.checkpoints.download(done.id, 'model.safetensors');
+      expect(Buffer.from(fetched).equals(bytes)).toBe(true);
+    });
+
+    it('leaves no parts of an upload that is deleted', async () => {
+      const files = [{ path: 'model.safetensors', bytes: 40 * 1024 * 1024 }];
+      const { body } = await world.call<Checkpoint>('POST', '/v1/checkpoints', { body: { files } });
+      const key = `checkpoints/${body.id}/model.safetensors`;
+      expect(await world.parts.store.findParts(key)).not.toBeNull();
+      expect((await world.call('DELETE', `/v1/checkpoints/${body.id}`)).status).toBe(204);
+      expect(await world.parts.store.findParts(key)).toBeNull();
     });
 
     it('finds a wrong digest by reading what arrived', async () => {

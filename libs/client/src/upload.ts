@@ -8,9 +8,9 @@ export interface UploadOptions {
   name?: string;
   files: UploadFile[];
   metadata?: Record<string, string>;
-  /** Id of a pending upload of the same files that was broken off: only what has not arrived is sent. */
+  /** Id of a pending upload of the same files that was broken off: only files, and parts of them, that have not arrived are sent. */
   resume?: string;
-  /** Files in flight; default 4. */
+  /** Files and parts in flight; default 4. */
   concurrency?: number;
   signal?: AbortSignal;
   /** Bytes of the files that have arrived (cumulative) and of all. */
@@ -22,7 +22,10 @@ interface Asset {
   uploads?: UploadTarget[];
 }
 
-/** Begins an upload at `url`, `/v1/checkpoints` say, or goes on with one, sends every file to its link, and completes it. */
+/**
+ * Begins an upload at `url`, `/v1/checkpoints` say, or goes on with one, sends every file to its link, or its parts to theirs,
+ * and completes it.
+ */
 export async function uploadAsset<T extends Asset>(
   transport: Transport,
   url: string,
@@ -35,27 +38,44 @@ export async function uploadAsset<T extends Asset>(
   const begun = await (resume === undefined
     ? transport.json<T>('POST', url, { body, signal })
     : transport.json<T>('POST', `${url}/${resume}/uploads`, { signal }));
-  const links = new Map(begun.uploads?.map((target) => [target.path, target.url]));
-  for (const path of links.keys()) {
-    if (!files.some((file) => file.path === path)) {
-      throw new AmalgamError('upload_incomplete', `${begun.id} waits for ${path}, which is not among the files`);
-    }
-  }
+  const work = (begun.uploads ?? []).flatMap((target) => {
+    const found = sized.find(({ file }) => file.path === target.path);
+    if (found !== undefined) return piecesOf(target, found.file, found.bytes);
+    throw new AmalgamError('upload_incomplete', `${begun.id} waits for ${target.path}, which is not among the files`);
+  });
 
-  let done = sized.reduce((sum, { file, bytes }) => (links.has(file.path) ? sum : sum + bytes), 0);
+  let done = total - work.reduce((sum, { bytes }) => sum + bytes, 0);
   if (done > 0) onProgress?.(done, total);
-  const work = sized.values();
+  const left = work.values();
+  // When one cannot be sent, the others need not be sent to their end.
+  const end = new AbortController();
+  const until = signal === undefined ? end.signal : AbortSignal.any([signal, end.signal]);
   const worker = async () => {
-    for (const { file, bytes } of work) {
-      const link = links.get(file.path);
-      if (link === undefined) continue;
-      await transport.put(link, bytes, () => bodyOf(file), signal);
-      done += bytes;
+    for (const piece of left) {
+      await transport.put(piece.url, piece.bytes, () => bodyOf(piece), until);
+      done += piece.bytes;
       onProgress?.(done, total);
     }
   };
-  await Promise.all(Array.from({ length: Math.max(1, concurrency) }, worker));
+  await Promise.all(Array.from({ length: Math.max(1, concurrency) }, worker)).catch((error: unknown) => {
+    end.abort();
+    throw error;
+  });
   return transport.json<T>('POST', `${url}/${begun.id}/complete`, { signal });
+}
+
+/** What goes to one link. */
+interface Piece {
+  url: string;
+  file: UploadFile;
+  offset: number;
+  bytes: number;
+}
+
+/** A file as a whole, or those of its parts that have not arrived. */
+function piecesOf({ url, parts }: UploadTarget, file: UploadFile, bytes: number): Piece[] {
+  if (parts === undefined) return [{ url, file, offset: 0, bytes }];
+  return parts.map((part) => ({ url: part.url, file, offset: part.offset, bytes: part.bytes }));
 }
 
 async function sizeOf(file: UploadFile): Promise<number> {
@@ -68,8 +88,10 @@ async function sizeOf(file: UploadFile): Promise<number> {
   }
 }
 
-async function bodyOf(file: UploadFile): Promise<Body> {
-  if ('bytes' in file) return file.bytes as Uint8Array<ArrayBuffer>;
+async function bodyOf({ file, offset, bytes }: Piece): Promise<Body> {
+  if ('bytes' in file) return file.bytes.subarray(offset, offset + bytes) as Uint8Array<ArrayBuffer>;
+  if (bytes === 0) return new Uint8Array(0);
   const [{ createReadStream }, { Readable }] = await Promise.all([import('node:fs'), import('node:stream')]);
-  return Readable.toWeb(createReadStream(file.file, { highWaterMark: 1 << 20 })) as unknown as Body;
+  const stream = createReadStream(file.file, { start: offset, end: offset + bytes - 1, highWaterMark: 1 << 20 });
+  return Readable.toWeb(stream) as unknown as Body;
 }

@@ -35,10 +35,24 @@ export const AssetFile = Type.Object({
 });
 export type AssetFile = Static<typeof AssetFile>;
 
+export const UploadPart = Type.Object({
+  number: Type.Integer({ minimum: 1 }),
+  offset: Type.Integer({ minimum: 0, description: 'Of its first byte in the file' }),
+  bytes: Bytes,
+  url: Type.String(),
+});
+export type UploadPart = Static<typeof UploadPart>;
+
 export const UploadTarget = Type.Object({
   path: Type.String(),
   method: Type.Literal('PUT'),
-  url: Type.String(),
+  url: Type.String({ description: 'For the whole file in one request; S3 takes at most 5 GiB so' }),
+  parts: Type.Optional(
+    Type.Array(UploadPart, {
+      description:
+        'Of a file above 16 MiB: what may be sent instead, each part to its own URL, in any order; after a break, only parts that have not arrived',
+    }),
+  ),
   expires_at: Time,
 });
 export type UploadTarget = Static<typeof UploadTarget>;

@@ -11,14 +11,15 @@ import {
   Graph,
   List,
 } from '@amalgam/contracts';
-import { toAssetResource } from '@amalgam/database';
-import { KIND_RULES } from '@amalgam/runtime';
+import { type AssetRow, toAssetResource } from '@amalgam/database';
+import { KIND_RULES, type Parts } from '@amalgam/runtime';
 import Type, { type TSchema, type TUnsafe } from 'typebox';
 import { projectOf } from '../plugins/auth.js';
 import { sendAssetFile } from '../services/asset-files.js';
 import { completeAsset } from '../services/complete-asset.js';
 import { createAsset } from '../services/create-asset.js';
 import { resumeUpload } from '../services/sign-uploads.js';
+import { dropParts } from '../services/upload-parts.js';
 import type { Api } from '../types.js';
 import {
   answers,
@@ -74,7 +75,7 @@ export function assetRoutes(kind: AssetKind): (app: Api) => Promise<void> {
           summary: 'Register what is stored, or begin an upload',
           description:
             'With `uri`: its headers are read now, and it is ready. With `files`: it is pending; PUT each file to its URL ' +
-            'with exactly the stated number of bytes, and then complete it.',
+            'with exactly the stated number of bytes, or its parts to theirs, and then complete it.',
           body: create,
           response: answers({ 201: Resource }, 'invalid_request', 'uri_not_allowed', 'not_found', ...refusals),
         },
@@ -91,7 +92,7 @@ export function assetRoutes(kind: AssetKind): (app: Api) => Promise<void> {
         schema: {
           operationId: `complete${noun}`,
           tags,
-          summary: 'Finish an upload: sizes, digests and headers are checked',
+          summary: 'Finish an upload: parts become files; sizes, digests and headers are checked',
           params: IdParams,
           response: answers(
             { 200: Resource },
@@ -118,7 +119,7 @@ export function assetRoutes(kind: AssetKind): (app: Api) => Promise<void> {
         schema: {
           operationId: `resume${noun}Upload`,
           tags,
-          summary: 'Go on with an upload: new links for the files that have not arrived',
+          summary: 'Go on with an upload: new links for the files, and parts of them, that have not arrived',
           params: IdParams,
           response: answers({ 200: Resource }, 'not_found', 'object_exists'),
         },
@@ -198,7 +199,7 @@ export function assetRoutes(kind: AssetKind): (app: Api) => Promise<void> {
         const row = await repository.softDelete(projectOf(request), request.params.id);
         if (row.storePrefix !== null) {
           // It is deleted by now, whatever becomes of the bytes.
-          await parts.store.deletePrefix(row.storePrefix).catch((err: unknown) => {
+          await removeBytes(parts, row, row.storePrefix).catch((err: unknown) => {
             request.log.warn({ err, [kind]: row.id }, `the bytes of a deleted ${kind} could not be removed`);
           });
         }
@@ -206,4 +207,10 @@ export function assetRoutes(kind: AssetKind): (app: Api) => Promise<void> {
       },
     );
   };
+}
+
+async function removeBytes(parts: Parts, row: AssetRow, prefix: string): Promise<void> {
+  // First what is on its way: a part that arrives now must not become a file.
+  if (row.expiresAt !== null) await dropParts(parts, row);
+  await parts.store.deletePrefix(prefix);
 }

@@ -57,7 +57,7 @@ export async function objectRoutes(app: Api): Promise<void> {
         security: [],
         params: Key,
         response: answers(
-          { 200: nothing('Stored; the ETag header names the bytes') },
+          { 200: nothing('Stored; the ETag header names the bytes of a whole file') },
           'link_expired',
           'not_found',
           'object_exists',
@@ -69,7 +69,8 @@ export async function objectRoutes(app: Api): Promise<void> {
     async (request, reply) => {
       const signed = verify('PUT', request.raw.url);
       const etag = await receiveUpload(parts, signed, request.raw);
-      return reply.header('etag', `"${etag}"`).send();
+      if (etag !== null) reply.header('etag', `"${etag}"`);
+      return reply.send();
     },
   );
 }

@@ -3,6 +3,7 @@ import { AmalgamError, type AssetKind, type AssetResources, type FieldError, joi
 import { type AssetRow, toAssetResource } from '@amalgam/database';
 import { describeAsset, type Parts } from '@amalgam/runtime';
 import { type FolderFile, storeFolder } from '@amalgam/storage';
+import { type Arrived, dropParts, joinParts } from './upload-parts.js';
 
 const HASHED_AT_ONCE = 2;
 
@@ -20,9 +21,8 @@ export async function completeAsset<K extends AssetKind>(
 ): Promise<AssetResources[K]> {
   if (row.state === 'ready' || row.storePrefix === null) return toAssetResource(kind, row);
   const prefix = row.storePrefix;
-  const folder = storeFolder(parts.store, prefix, row.name);
-  const found = new Map((await folder.list()).map((file) => [file.path, file]));
-  assertComplete(row, found);
+  const { folder, found, unfinished } = await look(parts, row, prefix);
+  assertComplete(row, found, unfinished);
   const digests = await digest(parts, row, prefix, found);
   assertDigests(row, digests);
   const contents = await describeAsset(kind, { open: async () => folder, digests, whole: true });
@@ -32,17 +32,38 @@ export async function completeAsset<K extends AssetKind>(
       throw new AmalgamError('checkpoint_changed', `${now.path} was uploaded again meanwhile; complete it once more`);
     }
   }
-  return toAssetResource(kind, await parts.database.assets(kind).markReady(projectId, row.id, contents));
+  const ready = await parts.database.assets(kind).markReady(projectId, row.id, contents);
+  // Somebody may have sent parts first and then the whole. What cannot be removed now goes with the unfinished writes.
+  await dropParts(parts, row).catch(() => {});
+  return toAssetResource(kind, ready);
 }
 
-function assertComplete(row: AssetRow, found: Map<string, FolderFile>): void {
+/** What is there, files that have arrived in parts being made whole before. */
+async function look(parts: Parts, row: AssetRow, prefix: string) {
+  const list = async () => {
+    // A folder keeps what it listed.
+    const folder = storeFolder(parts.store, prefix, row.name);
+    return { folder, found: new Map((await folder.list()).map((file) => [file.path, file])) };
+  };
+  const first = await list();
+  const lacking = row.files.filter(({ path, bytes }) => first.found.get(path)?.bytes !== Number(bytes));
+  if (lacking.length === 0) return { ...first, unfinished: new Map<string, Arrived>() };
+  const unfinished = await joinParts(parts, row, new Set(lacking.map(({ path }) => path)));
+  return { ...(await list()), unfinished };
+}
+
+function assertComplete(row: AssetRow, found: Map<string, FolderFile>, unfinished: Map<string, Arrived>): void {
   const missing: FieldError[] = [];
   const wrong: FieldError[] = [];
   row.files.forEach((file, i) => {
     const there = found.get(file.path);
     const pointer = `/files/${i}`;
-    if (there === undefined) missing.push({ pointer, detail: `"${file.path}" has not arrived` });
-    else if (there.bytes !== Number(file.bytes)) {
+    const arrived = unfinished.get(file.path);
+    if (there === undefined) {
+      const some =
+        arrived === undefined || arrived.parts === 0 ? '' : `: ${arrived.parts} of its ${arrived.of} parts have`;
+      missing.push({ pointer, detail: `"${file.path}" has not arrived${some}` });
+    } else if (there.bytes !== Number(file.bytes)) {
       wrong.push({ pointer, detail: `"${file.path}" has ${there.bytes} bytes, not the stated ${file.bytes}` });
     }
   });

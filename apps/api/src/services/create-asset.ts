@@ -10,6 +10,7 @@ import { assetPrefix, type Config, describeAsset, KIND_RULES, type Parts } from 
 import { parseUri, pinUri, resolveUri } from '@amalgam/storage';
 import { at, invalid } from './problem.js';
 import { signUploads, UPLOAD_SECONDS } from './sign-uploads.js';
+import { partBytesOf } from './upload-parts.js';
 
 /** Registers what lies at a URI, or begins an upload. */
 export async function createAsset<K extends AssetKind>(
@@ -65,7 +66,7 @@ async function beginUpload<K extends AssetKind>(
   const id = newId(kind);
   const storePrefix = assetPrefix(kind, id);
   const expiresAt = new Date(Date.now() + UPLOAD_SECONDS * 1000);
-  const uploads = await signUploads(parts, storePrefix, files, expiresAt);
+  const uploads = await signUploads(parts, storePrefix, files, { expiresAt, partBytes: partBytesOf(files) });
   const row = await parts.database.assets(kind).createUpload(projectId, {
     id,
     name: body.name ?? id,

@@ -2,25 +2,31 @@ import { AmalgamError, type AssetKind, type AssetResources, type UploadTarget } 
 import { type AssetRow, toAssetResource } from '@amalgam/database';
 import type { Parts } from '@amalgam/runtime';
 import { storeFolder } from '@amalgam/storage';
+import { partBytesOf, signParts } from './upload-parts.js';
 
 /** How long an upload may take; after that it is given up, and its links are good no longer. */
 export const UPLOAD_SECONDS = 24 * 3600;
-const SIGNED_AT_ONCE = 100;
+const SIGNED_AT_ONCE = 50;
 
-/** A link for each file below `prefix`, good until the upload is given up. */
+/** A link for each file below `prefix`, and for its parts where they are several, good until the upload is given up. */
 export async function signUploads(
   parts: Parts,
   prefix: string,
   files: readonly { path: string; bytes: number }[],
-  expiresAt: Date,
+  { expiresAt, partBytes }: { expiresAt: Date; partBytes: number },
 ): Promise<UploadTarget[]> {
   const expiresSeconds = Math.max(1, Math.floor((expiresAt.getTime() - Date.now()) / 1000));
-  const sign = async ({ path, bytes }: { path: string; bytes: number }) => ({
-    path,
-    method: 'PUT' as const,
-    url: await parts.store.signedPutUrl(`${prefix}/${path}`, { expiresSeconds, bytes }),
-    expires_at: expiresAt.toISOString(),
-  });
+  const sign = async (file: { path: string; bytes: number }) => {
+    const { path, bytes } = file;
+    const signed = await signParts(parts, prefix, file, { partBytes, expiresSeconds });
+    return {
+      path,
+      method: 'PUT' as const,
+      url: await parts.store.signedPutUrl(`${prefix}/${path}`, { expiresSeconds, bytes }),
+      ...(signed === null ? {} : { parts: signed }),
+      expires_at: expiresAt.toISOString(),
+    };
+  };
   const uploads: UploadTarget[] = [];
   for (let i = 0; i < files.length; i += SIGNED_AT_ONCE) {
     uploads.push(...(await Promise.all(files.slice(i, i + SIGNED_AT_ONCE).map(sign))));
@@ -46,6 +52,7 @@ export async function resumeUpload<K extends AssetKind>(
   const missing = row.files
     .map(({ path, bytes }) => ({ path, bytes: Number(bytes) }))
     .filter(({ path, bytes }) => sizes.get(path) !== bytes);
-  const uploads = await signUploads(parts, row.storePrefix, missing, row.expiresAt);
+  const partBytes = partBytesOf(row.files);
+  const uploads = await signUploads(parts, row.storePrefix, missing, { expiresAt: row.expiresAt, partBytes });
   return { ...toAssetResource(kind, row), uploads };
 }
