@@ -13,6 +13,7 @@ export const consensusTa = defineMethod({
     'ℓᵢ is mask_lambda: the paper chooses it for each task from 0.2, 0.3, 0.4, 0.5, 0.6 on labelled validation data, and λ from 0.1 … 1.0. Neither is searched here; the defaults are the middle of the one grid, and the λ of task arithmetic.',
     'The masks compare |θ₀ − θᵢ| with |θ₀ + s − θᵢ|, as the paper and its code do. FusionBench compares with the task vector where the model is meant, which is another rule.',
     'k 1 keeps what matters to any task, k 2 (default, as in the paper) drops what is selfish, too; k 0 is task arithmetic.',
+    'An entry that is NaN or infinite in a model makes every comparison of it false: it matters to no task, and stays the base’s unless k is 0.',
   ],
   base: 'required',
   models: { minimum: 1, maximum: null },
