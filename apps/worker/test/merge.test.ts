@@ -2,8 +2,11 @@ import { createHash } from 'node:crypto';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Recipe } from '@amalgam/contracts';
+import { planMerge } from '@amalgam/engine';
+import { findInputs } from '@amalgam/runtime';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startTestDatabase, type TestDatabase } from '../../../test/support/postgres.js';
+import { planDigest } from '../src/stages/plan-digest.js';
 import { registerModels } from './models.js';
 import { Stack, ZOO } from './stack.js';
 
@@ -149,6 +152,31 @@ describe('small files of registered checkpoints', () => {
     const merge = await stack.untilFinal(await stack.createMerge(recipe));
     expect(merge).toMatchObject({ state: 'failed', error: { code: 'checkpoint_changed' }, result: null });
     expect(merge.error?.detail).toContain('tokenizer.json was written again since it was registered');
+  });
+});
+
+describe('the digest of a plan', () => {
+  it('follows weights and configs of the inputs, and no other file', async () => {
+    const folder = join(stack.home, 'models', 'digested');
+    await mkdir(folder, { recursive: true });
+    await writeFile(join(folder, 'model.safetensors'), await readFile(`${ZOO}digits.safetensors`));
+    for (const path of ['config.json', 'notes.json']) await writeFile(join(folder, path), '{}');
+    const { id } = await stack.register('digested', folder);
+    const recipe: Recipe = { method: 'linear', models: [{ model: id }] };
+    const { base, models, rows } = await findInputs(stack.parts, stack.projectId, recipe);
+    const plan = planMerge(recipe, { base, models });
+    /** As it is when one file was written again. */
+    const digestWith = (changed: string) => {
+      const others = rows.map((row) => ({
+        ...row,
+        files: row.files.map((file) => (file.path === changed ? { ...file, etag: 'another' } : file)),
+      }));
+      return planDigest(plan, { rows: others, tasks: [], provider: null, version: '1' });
+    };
+    const before = digestWith('');
+    expect(digestWith('notes.json')).toBe(before);
+    expect(digestWith('config.json')).not.toBe(before);
+    expect(digestWith('model.safetensors')).not.toBe(before);
   });
 });
 
