@@ -1,4 +1,5 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -116,6 +117,28 @@ describe('the command line speaks with a service', () => {
     expect([full.code, full.err]).toEqual([2, expect.stringContaining('the folder is not empty')]);
     const typo = await run(['merges', 'list', '--state', 'done']);
     expect([typo.code, typo.err]).toEqual([2, expect.stringContaining('Allowed choices are')]);
+  });
+
+  test('events are those of all merges; followed, they come as they are written', async () => {
+    const past = await run(['events', '--type', 'merge.queued', 'merge.succeeded']);
+    expect([past.code, past.err]).toEqual([0, '']);
+    const line = past.out.split('\n').find((text) => text.includes('merge.succeeded')) ?? '';
+    const [position = '', , , merge = ''] = line.trim().split(/ {2,}/);
+    const settings = { AMALGAM_URL: service.url, AMALGAM_API_KEY: service.apiKey };
+    const before = String(Number(position) - 1);
+    const child = spawn(process.execPath, [CLI, 'events', '--follow', '--after', before, '--json'], {
+      env: { ...process.env, ...settings },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const [first] = (await once(child.stdout, 'data')) as [Buffer];
+    child.kill();
+    expect(JSON.parse(first.toString().split('\n', 1)[0] ?? '')).toMatchObject({
+      object: 'event',
+      position: Number(position),
+      type: 'merge.succeeded',
+      merge_id: merge,
+    });
+    expect((await run(['events', '--type', 'merge.exploded'])).code).toBe(2);
   });
 
   test('merges are listed and shown with events and report; one that has finished is not canceled', async () => {

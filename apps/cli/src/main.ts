@@ -2,6 +2,7 @@
 import { ASSET_KINDS, isAmalgamError } from '@amalgam/contracts';
 import { Command, CommanderError } from 'commander';
 import { assetCommands } from './commands/assets.js';
+import { eventsCommand } from './commands/events.js';
 import { extractLoraCommand } from './commands/extract-lora.js';
 import { inspectCommand } from './commands/inspect.js';
 import { mergeCommand } from './commands/merge.js';
@@ -27,6 +28,7 @@ program.addCommand(methodsCommand());
 program.addCommand(submitCommand());
 for (const kind of ASSET_KINDS) program.addCommand(assetCommands(kind));
 program.addCommand(mergesCommand());
+program.addCommand(eventsCommand());
 program.addCommand(webhooksCommand());
 for (const command of program.commands) command.exitOverride();
 

@@ -17,6 +17,13 @@ export function parseCount(text: string): number {
   return count;
 }
 
+/** Where an event stands among those of a project. */
+export function parsePosition(text: string): number {
+  const position = Number(text);
+  if (!/^\d+$/.test(text) || !Number.isSafeInteger(position)) throw new InvalidArgumentError('give a whole number');
+  return position;
+}
+
 export function parsePort(text: string): number {
   const port = Number(text);
   if (!Number.isInteger(port) || port < 0 || port > 65535)

@@ -1,6 +1,6 @@
-import type { Merge, MergeState } from '@amalgam/contracts';
+import type { Merge, MergeState, ProjectEvent } from '@amalgam/contracts';
 import { describe, expect, it } from 'vitest';
-import { type Held, withFirstPage, withOlderPage } from '../src/merge-list.js';
+import { type Held, withFirstPage, withOlderPage, withProgress } from '../src/merge-list.js';
 
 const merge = (id: number, state: MergeState = 'running') => ({ id: `mrg_${id}`, state }) as Merge;
 const page = (ids: number[], next: string | null = 'older') => ({
@@ -34,5 +34,26 @@ describe('the table of merges', () => {
     const wanted = ({ state }: Merge) => state === 'running';
     const then = withFirstPage(first, page([3], null), [merge(2, 'failed'), merge(1)], wanted);
     expect(ids(then)).toEqual([3, 1]);
+  });
+
+  it('takes what events of progress say, of those that run, and stays the very same without any', () => {
+    const rows = [3, 2, 1].map((id) => ({ ...merge(id), progress: { stage: null, bytes_done: 0, bytes_total: 9 } }));
+    const at = (id: number, bytes_done: number) =>
+      ({
+        type: 'merge.progress',
+        merge_id: `mrg_${id}`,
+        data: { attempt: 1, stage: 'merging', bytes_done, bytes_total: 10 },
+      }) as unknown as ProjectEvent;
+    const now = withProgress(rows, [at(2, 3), at(9, 1), at(2, 5)]);
+    expect(now.map(({ progress }) => progress)).toEqual([
+      rows[0]?.progress,
+      { stage: 'merging', bytes_done: 5, bytes_total: 10 },
+      rows[2]?.progress,
+    ]);
+    expect(now[0]).toBe(rows[0]);
+    expect(withProgress(rows, [at(9, 1)])).toBe(rows);
+    // Its end was read before the last progress was told.
+    const ended = [merge(2, 'succeeded')];
+    expect(withProgress(ended, [at(2, 5)])).toBe(ended);
   });
 });
