@@ -1,6 +1,6 @@
 import { AmalgamError, dtypeBytes, quote } from '@amalgam/contracts';
 import type { Kernels, Pointer } from '@amalgam/kernels';
-import { BLOCK, type Block, type Found, type MergeMethod } from '@amalgam/methods';
+import { BLOCK, type Block, type Found, type MergeMethod, NUMBERS } from '@amalgam/methods';
 import { blendScopes } from './blends.js';
 import { ColumnShares } from './columns.js';
 import type { Files } from './files.js';
@@ -35,6 +35,7 @@ export class Combiner {
   /** For the span at hand, where its columns have coefficients of their own: by model, then column. */
   #columnBlend: { tensor: number; coefficients: Float32Array } | null = null;
   readonly #weights: Pointer;
+  readonly #numbers: Pointer;
   readonly #out: Pointer;
 
   constructor(scene: CombinerOptions) {
@@ -46,6 +47,7 @@ export class Combiner {
     this.#scopes = blendScopes(method, job.settings);
     this.#columnShares = this.#scopes.includes('column') ? new ColumnShares(kernels, job.models) : null;
     this.#weights = kernels.allocate(job.models * 4);
+    this.#numbers = kernels.allocate(job.models * NUMBERS * 4);
     this.#out = kernels.allocate(BLOCK * 4);
   }
 
@@ -59,7 +61,7 @@ export class Combiner {
       shares = this.#columnShares.fill(job.tensors[tensor]!, coefficients, read);
       sharesStride = this.#columnShares.stride;
     }
-    const own = { weights: this.#weights, out: this.#out, found, shares, sharesStride };
+    const own = { weights: this.#weights, numbers: this.#numbers, out: this.#out, found, shares, sharesStride };
     return { kernels, n, index, base, models, stride, count, ...own };
   }
 

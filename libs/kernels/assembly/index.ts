@@ -15,6 +15,8 @@ export * from './overlap';
 export * from './spread';
 export * from './product';
 export * from './rows';
+export * from './balance';
+export * from './importance';
 
-/** Where memory is free: before it lie the tables of exp and log. */
+/** Where memory is free: before it lie the tables of log. */
 export const heapBase: usize = __heap_base;

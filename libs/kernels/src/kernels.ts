@@ -102,6 +102,8 @@ interface Exports {
   variance(deltas: Pointer, stride: number, count: number, dst: Pointer, n: number): void;
   keepWhere(data: Pointer, values: Pointer, n: number, bar: number): void;
   rowImportance(base: Pointer, delta: Pointer, rows: number, c: number, scratch: Pointer): void;
+  balance(deltas: Pointer, stride: number, count: number, table: Pointer, n: number): void;
+  mergeBalanced(deltas: Pointer, stride: number, count: number, table: Pointer, dst: Pointer, n: number): void;
   blendEach(
     src: Pointer,
     stride: number,

@@ -9,6 +9,9 @@ import type { Found, Survey } from './survey.js';
 /** Elements that a method sees at a time; task vectors and scratch of a block stay in the processor's cache. */
 export const BLOCK = 2048;
 
+/** Float32 of a model that a method may lay out for its kernels. */
+export const NUMBERS = 8;
+
 /**
  * One block of one tensor, in the kernels' memory. All values are float32; each area is padded with zeros to a multiple of
  * four elements.
@@ -28,6 +31,8 @@ export interface Block {
    * clamped; for methods with `blend` what it returned.
    */
   weights: Pointer;
+  /** Room for NUMBERS float32 of each model, which a method may write to; they last for the block. */
+  numbers: Pointer;
   /** Where the merged values go. */
   out: Pointer;
   /**
@@ -148,7 +153,7 @@ export interface MergeMethod<G extends TObject = TObject, M extends TObject = TO
    * Changes the block's task vectors in place after they are sparsified and before `combine`; coefficients are learned for what it
    * leaves. Returns how many entries have survivors of both signs.
    */
-  resolve?(block: Omit<Block, 'weights' | 'out'>, settings: Settings<Static<G>, Static<M>>): number;
+  resolve?(block: Omit<Block, 'weights' | 'numbers' | 'out'>, settings: Settings<Static<G>, Static<M>>): number;
   /** Writes `block.out`; returns how many entries have survivors of both signs, where the method elects signs. */
   combine(block: Block, settings: Settings<Static<G>, Static<M>>): number;
 }

@@ -4,6 +4,7 @@ export {
   type Block,
   isOverVectors,
   type MergeMethod,
+  NUMBERS,
   type Rows,
   type Settings,
   type TuningSettings,

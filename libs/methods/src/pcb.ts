@@ -1,9 +1,7 @@
 import Type from 'typebox';
-import { BLOCK, type Block, defineMethod, type Settings } from './definition.js';
+import { type Block, defineMethod, NUMBERS, type Settings } from './definition.js';
 import { density, weight } from './parameters.js';
-import { type Found, marksOf } from './survey.js';
-
-const f = Math.fround;
+import { marksOf } from './survey.js';
 
 export const pcb = defineMethod({
   name: 'pcb',
@@ -21,7 +19,7 @@ export const pcb = defineMethod({
     'scope model (default): quantiles of a whole task vector, as in the paper; tensor: of each tensor.',
     'Where all clipped magnitudes, or all kept Bᵢ, are equal there is nothing to scale and they count as 0; the code divides 0 by 0.',
     'Where magnitudes are small against 1 so is what tanh takes: the weights then follow the order of τᵢ Σⱼ sign(τⱼ) nⱼ alone, and of exp(T nᵢ²).',
-    'exp and tanh are computed in float64 and rounded to float32.',
+    'exp and tanh are computed in float64 by our own series, within 6e-16, and rounded to float32: the same bytes on every machine.',
   ],
   base: 'required',
   models: { minimum: 1, maximum: null },
@@ -68,101 +66,36 @@ export const pcb = defineMethod({
   combine: addBalanced,
 });
 
-interface Bounds {
-  low: number;
-  high: number;
+/**
+ * Lays out what was found of each model, and its weight, for the kernels: least and largest magnitude, weight, least and largest balance that
+ * is kept.
+ */
+function writeNumbers({ kernels, numbers, count, found }: Block, weights: number[] | null): void {
+  const rows = kernels.floats(numbers, count * NUMBERS);
+  const balances = weights === null ? null : marksOf(found, 1);
+  marksOf(found, 0).forEach(([low, high], i) => {
+    const kept = balances === null ? [] : balances[i]!.map(({ value }) => value);
+    rows.set([low!.value, high!.value, weights?.[i] ?? 0, ...kept], i * NUMBERS);
+  });
 }
 
-function boundsOf(found: Found[], survey: number): Bounds[] {
-  return marksOf(found, survey).map(([low, high]) => ({ low: low!.value, high: high!.value }));
+/** Whole vectors of four, as the kernels take them. */
+function paddedTo4(n: number): number {
+  return Math.ceil(n / 4) * 4;
 }
-
-function vectorsOf({ kernels, models, stride, count, n }: Block): Float32Array[] {
-  return Array.from({ length: count }, (_, i) => kernels.floats(models + i * stride, n));
-}
-
-/** What a thread works with in a block, kept from block to block. */
-const sums = new Float32Array(BLOCK);
-const totals = new Float32Array(BLOCK);
-const units: Float32Array[] = [];
-const clipped: Float32Array[] = [];
-
-function scratch(list: Float32Array[], i: number): Float32Array {
-  list[i] ??= new Float32Array(BLOCK);
-  return list[i];
-}
-
-/** Writes (x − low) ÷ (high − low) for |x| clipped to both; 0 where they are equal. */
-function scaleMagnitudes(x: Float32Array, { low, high }: Bounds, n: number, to: Float32Array): void {
-  const range = f(high - low);
-  for (let at = 0; at < n; at++) {
-    const size = Math.abs(x[at]!);
-    to[at] = range === 0 ? 0 : f((size < low ? low : size > high ? high : size) - low) / range;
-  }
-}
-
-/** Below this tanh x is x in float32: x² ÷ 3 is less than half of what its last digit is worth. */
-const LINEAR = 2 ** -12;
 
 /** Replaces the task vectors by Bᵢ. */
 function writeBalances(block: Block): void {
-  const { n, found } = block;
-  const bounds = boundsOf(found, 0);
-  const vectors = vectorsOf(block);
-  const tasks = vectors.length;
-  sums.fill(0, 0, n);
-  vectors.forEach((x, i) => {
-    const unit = scratch(units, i);
-    scaleMagnitudes(x, bounds[i]!, n, unit);
-    for (let at = 0; at < n; at++) {
-      const sign = x[at]!;
-      // NaN has no sign, and makes the sum NaN.
-      sums[at] = sums[at]! + (sign > 0 ? unit[at]! : sign < 0 ? -unit[at]! : sign);
-    }
-  });
-  vectors.forEach((x, i) => {
-    const unit = units[i]!;
-    for (let at = 0; at < n; at++) {
-      const within = f(Math.exp(f(tasks * f(unit[at]! * unit[at]!))));
-      const between = f(x[at]! * sums[at]!);
-      x[at] = within * (between < LINEAR && between > -LINEAR ? between : f(Math.tanh(between)));
-    }
-  });
+  const { kernels, models, stride, count, numbers, n } = block;
+  writeNumbers(block, null);
+  kernels.ops.balance(models, stride, count, numbers, paddedTo4(n));
 }
 
-function addBalanced(block: Block, { models }: Settings<unknown, { weight: number }>): 0 {
-  const { kernels, base, out, n, found } = block;
-  const sizes = boundsOf(found, 0);
-  const bounds = boundsOf(found, 1);
-  const vectors = vectorsOf(block);
-  vectors.forEach((x, i) => {
-    const { low, high } = sizes[i]!;
-    const weight = f(models[i]!.weight);
-    const own = scratch(clipped, i);
-    for (let at = 0; at < n; at++) {
-      const size = Math.abs(x[at]!);
-      const kept = size < low ? low : size > high ? high : size;
-      own[at] = weight * (x[at]! > 0 ? kept : x[at]! < 0 ? -kept : x[at]!);
-    }
-  });
-  writeBalances(block);
-  sums.fill(0, 0, n);
-  totals.fill(0, 0, n);
-  vectors.forEach((balance, i) => {
-    const { low, high } = bounds[i]!;
-    const range = f(high - low);
-    const own = clipped[i]!;
-    for (let at = 0; at < n; at++) {
-      const x = balance[at]!;
-      // The place of the largest is the upper bound, so only the lower one clips; NaN passes.
-      const share = range === 0 || x < low ? 0 : f(f(x - low) / range);
-      sums[at] = sums[at]! + f(own[at]! * share);
-      totals[at] = totals[at]! + share;
-    }
-  });
-  const merged = kernels.floats(out, n);
-  const least = f(1e-12);
-  for (let at = 0; at < n; at++) merged[at] = sums[at]! / Math.max(totals[at]!, least);
+function addBalanced(block: Block, settings: Settings<unknown, { weight: number }>): 0 {
+  const { kernels, models, stride, count, numbers, base, out, n } = block;
+  const weights = settings.models.map(({ weight }) => weight);
+  writeNumbers(block, weights);
+  kernels.ops.mergeBalanced(models, stride, count, numbers, out, paddedTo4(n));
   kernels.ops.addScaled(base!, out, 1, out, n);
   return 0;
 }

@@ -1,0 +1,75 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { Kernels } from '../src/kernels.js';
+import { rowImportance } from '../src/twins/importance.js';
+
+const kernels = new Kernels();
+const { ops } = kernels;
+const MOST = 4096;
+const [base, delta] = [kernels.allocate(MOST * 4), kernels.allocate(MOST * 4)];
+const scratch = kernels.allocate(4096 + 16 * MOST);
+
+function importances(from: Float32Array, change: Float32Array, c: number): Float32Array {
+  kernels.floats(base, from.length).set(from);
+  kernels.floats(delta, from.length).set(change);
+  ops.rowImportance(base, delta, from.length / c, c, scratch);
+  return kernels.floats(delta, from.length).slice();
+}
+
+const value = fc.float({ min: -200, max: 200, noNaN: true });
+/** Task vectors of any size, and small and smaller ones, for which the kernel has shorter ways. */
+const changes = [200, 0.3, 0.015].map((most) =>
+  fc.float({ min: Math.fround(-most), max: Math.fround(most), noNaN: true }),
+);
+const matrix = fc.tuple(fc.integer({ min: 1, max: 40 }), fc.integer({ min: 0, max: 4 })).chain(([c, rows]) =>
+  fc.tuple(
+    fc.constant(c),
+    fc
+      .oneof(...changes.map((change) => fc.constant(change)))
+      .chain((change) => fc.array(fc.tuple(value, change), { minLength: c * rows, maxLength: c * rows })),
+  ),
+);
+
+describe('rowImportance', () => {
+  test('is equal to its twin within rounding; softmax does not overflow', () => {
+    fc.assert(
+      fc.property(matrix, ([c, pairs]) => {
+        const from = Float32Array.from(pairs, (pair) => pair[0]);
+        const change = Float32Array.from(pairs, (pair) => pair[1]);
+        const expected = change.slice();
+        rowImportance(from, expected, c);
+        importances(from, change, c).forEach((x, i) => {
+          expect(Math.abs(x - expected[i]!)).toBeLessThanOrEqual(1e-6 * expected[i]! + 1e-13);
+        });
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  test('resolves small divergences: of a uniform row and a change that alternates, close to half its square', () => {
+    const c = 1024;
+    for (const size of [2 ** -7, 2 ** -10, 2 ** -14]) {
+      const change = Float32Array.from({ length: c }, (_, i) => (i % 2 === 0 ? size : -size));
+      const [first] = importances(new Float32Array(c), change, c);
+      // Probabilities are (1 ± tanh(size)) / c; 1e-8 is added to 1 / c. KL of the pair is size tanh(size) - ln cosh(size).
+      const exact = size * Math.tanh(size) - Math.log(Math.cosh(size));
+      expect(Math.abs(first! / size / exact - 1)).toBeLessThan(2e-5);
+    }
+  });
+
+  test('a row with NaN is NaN, and its neighbours are not', () => {
+    const c = 7;
+    const change = new Float32Array(3 * c).fill(0.25, 0, 3).fill(0.25, 14, 17);
+    change[9] = Number.NaN;
+    const got = importances(new Float32Array(3 * c).fill(1), change, c);
+    expect([...got].map(Number.isNaN)).toEqual(Array.from({ length: 3 * c }, (_, i) => i >= c && i < 2 * c));
+  });
+
+  test('a row is the same wherever it lies', () => {
+    const c = 13;
+    const from = Float32Array.from({ length: c * 5 }, (_, i) => Math.sin((i % c) * 7));
+    const change = Float32Array.from({ length: c * 5 }, (_, i) => Math.cos((i % c) * 5) / 20);
+    const got = importances(from, change, c);
+    for (let row = 1; row < 5; row++) expect(got.slice(row * c, (row + 1) * c)).toEqual(got.slice(0, c));
+  });
+});
