@@ -118,7 +118,7 @@ export function problemsError(problems: readonly FieldProblem[]): AmalgamError {
 
 /** A checkpoint's file is not what it was when the merge was planned; `what` it is or has now. */
 export function fileChanged(name: string, what: string): AmalgamError {
-  return new AmalgamError('checkpoint_changed', `${name} ${what}: it was written again after the merge was planned`);
+  return new AmalgamError('checkpoint_changed', `${name} ${what}: it was written again meanwhile`);
 }
 
 /** True for an AmalgamError, also one that crossed a thread or package boundary and lost its prototype. */

@@ -19,7 +19,7 @@ import { planMemory } from './memory.js';
 import { checkModifiers, depthsOf, measuresLengths } from './modifiers.js';
 import { refuseQuantised } from './quantised.js';
 import { checkRankings } from './ranked-groups.js';
-import { hasScaledWeights, quantisationPaths, readScaled } from './scaled-weights.js';
+import { hasScaledWeights, quantisationPaths, readScaled, tellScaled } from './scaled-weights.js';
 import { selectTensors } from './select.js';
 import { settleTensors } from './settle.js';
 import { readBytes } from './source.js';
@@ -90,6 +90,7 @@ export function planMerge(recipe: Recipe, given: MergeInputs, options: PlanOptio
     adapter: null,
     warnings: [
       ...arrangement.warnings,
+      ...tellScaled(inputs),
       ...(inputs.tokens?.warnings ?? []),
       ...selection.warnings,
       ...tellUnmatched(recipe, selection.merged),

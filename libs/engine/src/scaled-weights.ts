@@ -73,6 +73,17 @@ export function readScaled<T extends ModelInput>(
   return seen;
 }
 
+/** What a plan says of inputs that are read with their scales. */
+export function tellScaled({ base, models }: MergeInputs): string[] {
+  return [...(base === null ? [] : [base]), ...models].flatMap(({ reference, scalings }) => {
+    if (scalings === undefined) return [];
+    const count = `${scalings.size} float8 weight${scalings.size === 1 ? '' : 's'}`;
+    return [
+      `${quote(reference)}: ${count} read with ${scalings.size === 1 ? 'its scale' : 'their scales'}; the result is not quantised`,
+    ];
+  });
+}
+
 /** A config's members that say how weights are quantised, as dotted paths: a result with weights of its own has none of them. */
 export function quantisationPaths(config: JsonObject | null): string[] {
   return declarations(config).map(({ path }) => path);

@@ -6,7 +6,7 @@ import { describe, expect, test } from 'vitest';
 import { writeArtifacts } from '../src/artifacts.js';
 import { executeMerge } from '../src/execute.js';
 import { planMerge } from '../src/plan.js';
-import { decode, input, type Loaded, tempDir } from './support.js';
+import { decode, input, type Loaded, tempDir, tunedRecipe } from './support.js';
 
 const f = Math.fround;
 
@@ -123,6 +123,44 @@ describe('float8 with a scale for each block', () => {
     const expected = x!.map((value, i) => f(value + f(f(y![i]! - value) * f(0.5))));
     expect(tensors.get(WEIGHT)!.dtype).toBe('BF16');
     expect(tensors.get(WEIGHT)!.values).toEqual(roundTo('BF16', expected));
+  });
+
+  test('is told by the plan, for each input that is read so', async () => {
+    const models = [await folder('a', fp8(), FP8_CONFIG), await folder('b', bf16())];
+    expect(planOf({ method: 'linear' }, null, models).warnings).toEqual([
+      '"a": 1 float8 weight read with its scale; the result is not quantised',
+    ]);
+  });
+
+  test('can have an adapter applied to it', async () => {
+    const quantised = fp8();
+    const base = await folder('base', quantised, FP8_CONFIG);
+    const path = join(tempDir(), 'adapter');
+    mkdirSync(path);
+    const module = `base_model.model.${WEIGHT.slice(0, -'.weight'.length)}`;
+    const [a, b] = [tensor('F32', [1, 150], wave([1, 150], 0.9)), tensor('F32', [259, 1], wave([259, 1], 0.6))];
+    await writeSafetensors(join(path, 'adapter_model.safetensors'), [
+      { name: `${module}.lora_A.weight`, ...a },
+      { name: `${module}.lora_B.weight`, ...b },
+    ]);
+    const settings = { peft_type: 'LORA', r: 1, lora_alpha: 2, target_modules: ['mlp'] };
+    writeFileSync(join(path, 'adapter_config.json'), JSON.stringify(settings));
+    const { tensors } = await merge({ method: 'linear', out_dtype: 'float32' }, base, [await input(path, 'adapter')]);
+    const [left, right] = [valuesOf(b), valuesOf(a)];
+    const own = dequantise(quantised[WEIGHT]!, quantised[`${WEIGHT}_scale_inv`]!, [128, 128]);
+    const expected = own.map((x, at) => f(x + f(f(left[Math.floor(at / 150)]! * right[at % 150]!) * 2)));
+    expect(tensors.get(WEIGHT)!.values).toEqual(expected);
+  });
+
+  test('leaves no word of quantisation in the config of a model that holds another', async () => {
+    const { quantization_config, ...rest } = FP8_CONFIG;
+    const nested = {
+      model_type: 'mistral3',
+      text_config: { ...rest, quantization_config },
+      vision_config: { depth: 2 },
+    };
+    const { config } = await merge({ method: 'linear' }, null, [await folder('a', fp8(), nested)]);
+    expect(config()).toEqual({ ...nested, text_config: rest });
   });
 
   test('gives the same bytes on any number of threads', async () => {
@@ -254,6 +292,12 @@ describe('what cannot be read is refused before anything is', () => {
       code: 'dtype_unsupported',
       detail: '"a": the tensor "a.weight" is BF16 and has a scale, "a.weight_scale_inv": only float8 has one',
     });
+  });
+
+  test('learning of coefficients, which holds graphs against the numbers of the files', async () => {
+    const [base, model] = [await folder('base', bf16()), await folder('a', fp8(), FP8_CONFIG)];
+    const recipe = tunedRecipe({}, base, [model]);
+    expect(() => planMerge(recipe, { base, models: [model] })).toThrow(`the tensor "${WEIGHT}" is stored in F8_E4M3`);
   });
 
   test('extraction of an adapter, which takes the numbers as they are', async () => {
