@@ -35,6 +35,8 @@ export interface Order {
   naming: Naming;
   /** By tensor: what earlier surveys found. */
   found: Found[][];
+  /** Does it matter where the entries end that are equal to what lies at a place? */
+  tiesMatter: boolean;
 }
 
 /** A place in the order of a group's entries to be found: `rank` of a model's entries lie up to it. A ranking may have one for all models: 0. */
@@ -250,7 +252,7 @@ async function locateTies(
   run: RunTask,
 ): Promise<Place> {
   const total = equal.reduce((sum, count) => sum + count, 0);
-  if (ties >= total) return { key, of: () => ({ key, tieEnd: Number.MAX_SAFE_INTEGER }) };
+  if (ties >= total || !order.tiesMatter) return { key, of: () => ({ key, tieEnd: Number.MAX_SAFE_INTEGER }) };
   let left = ties;
   const at = equal.findIndex((count) => {
     if (count >= left) return true;

@@ -111,7 +111,8 @@ async function rank(
       throw new AmalgamError('internal', `${job.method} asks for place ${rank} of ${elements} entries`);
     }
     const signed = survey.order === 'value';
-    const order: Order = { survey: index, signed, naming: 'place', found: earlier };
+    const tiesMatter = survey.valuesOnly !== true;
+    const order: Order = { survey: index, signed, naming: 'place', found: earlier, tiesMatter };
     const places = await searchGroup(job, order, group, searches, HISTOGRAM_BYTES / atOnce, run);
     for (const tensor of group.tensors) {
       let next = 0;

@@ -31,7 +31,7 @@ export async function findBands(job: Job, run: RunTask): Promise<Bands | null> {
     const searches = ends
       .flatMap(({ model, inner, outer }) => [inner, outer].map((rank) => ({ model, rank })))
       .filter(({ rank }) => rank > 0 && rank < group.elements);
-    const order = { survey: null, signed: false, naming: group.naming, found: [] };
+    const order = { survey: null, signed: false, naming: group.naming, found: [], tiesMatter: true };
     const places = await searchGroup(job, order, group, searches, HISTOGRAM_BYTES / atOnce, run);
     const placeOf = (model: number, rank: number) =>
       places[searches.findIndex((search) => search.model === model && search.rank === rank)] ?? ALL;

@@ -33,6 +33,7 @@ export const arceeFusion = defineMethod({
       kind: 'ranking',
       scope: 'tensor',
       of: 'models',
+      valuesOnly: true,
       order: 'magnitude',
       places: ({ elements }) => [0.25, 0.5, 0.75].map((share) => elements - Math.floor(share * (elements - 1))),
       values({ kernels, models, n, ...block }) {

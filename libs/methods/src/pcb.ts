@@ -44,6 +44,7 @@ export const pcb = defineMethod({
       kind: 'ranking',
       scope,
       of: 'models',
+      valuesOnly: true,
       order: 'magnitude',
       places({ elements }) {
         const lowest = Math.floor(elements * clip);
@@ -55,6 +56,7 @@ export const pcb = defineMethod({
       kind: 'ranking',
       scope,
       of: 'models',
+      valuesOnly: true,
       order: 'value',
       places({ elements }) {
         const lowest = Math.min(Math.floor(elements * (1 - density)), elements - 1);

@@ -25,6 +25,8 @@ export interface Ranking {
    * Which places are wanted of a column: 1 is the first, `elements` the last. Others are an error. Asked only where there are elements.
    */
   places(total: { elements: number; column: number; found: Found[] }): number[];
+  /** Only the values there are used, and not where entries equal to them end, which may take another look at the inputs. */
+  valuesOnly?: true;
   /**
    * Writes the values of a block: over the models' inputs for `of: models`, to `block.out` for `of: all`. Absent: the inputs themselves
    * are ranked. `block.weights` is not set.
@@ -56,7 +58,7 @@ export interface Sums {
 export interface Mark {
   /** The value there; magnitudes are not negative. */
   value: number;
-  /** Of the entries equal to it those below this index of the tensor come no later than the place. */
+  /** Of the entries equal to it those below this index of the tensor come no later than the place; all of them with `valuesOnly`. */
   tieEnd: number;
 }
 
