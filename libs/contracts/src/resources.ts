@@ -117,6 +117,15 @@ export const Merge = Type.Object(
       Type.Object({
         url: Type.String(),
         events: Type.Array(Type.Enum([...EVENT_TYPES])),
+        disabled: Type.Optional(
+          Type.Object(
+            { reason: Type.Enum(['gone', 'exhausted']), at: Time },
+            {
+              description:
+                'There when it gets nothing any more, because it failed; sending a delivery again takes it back',
+            },
+          ),
+        ),
         secret: Type.Optional(Type.String({ description: 'Only in the answer to POST, and only when made for you' })),
       }),
     ),
@@ -156,7 +165,9 @@ export const ProjectEvent = Type.Object(
     type: Type.Enum([...ENDPOINT_EVENT_TYPES]),
     merge_id: Nullable(Type.String()),
     seq: Nullable(Type.Integer({ minimum: 1, description: 'Counts from 1 within the merge, without holes' })),
-    endpoint_id: Nullable(Type.String({ description: 'Of webhook.disabled' })),
+    endpoint_id: Nullable(
+      Type.String({ description: 'Of webhook.disabled; null there when it is a merge’s own webhook' }),
+    ),
     data: Type.Record(Type.String(), Type.Unknown()),
     created_at: Time,
   },

@@ -37,7 +37,8 @@ async function targetsOf(tx: Tx, projectId: string, type: DeliveryType): Promise
 /** The deliveries of a merge's event: to the webhook that it brought along, and to its project's endpoints. */
 export async function createDeliveries(tx: Tx, merge: MergeRow, event: WrittenEvent): Promise<void> {
   const { type, createdAt } = event;
-  const own = merge.webhookUrl !== null && merge.webhookEvents.includes(toRowEventType(type)) ? merge.webhookUrl : null;
+  const takes = merge.webhookDisabledAt === null && merge.webhookEvents.includes(toRowEventType(type));
+  const own = takes ? merge.webhookUrl : null;
   const targets = await targetsOf(tx, merge.projectId, type);
   if (own === null && targets.length === 0) return;
   const news = { type, createdAt, projectId: merge.projectId, mergeId: merge.id, eventId: event.id };

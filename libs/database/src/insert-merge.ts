@@ -88,6 +88,8 @@ export async function insertMerge(tx: Tx, input: MergeToInsert): Promise<{ merge
     priority,
     error: null,
     webhookUrl,
+    webhookDisabledReason: null,
+    webhookDisabledAt: null,
     webhookEvents: events.map(toRowEventType),
     webhookSecret,
     metadata,

@@ -19,7 +19,8 @@ export function parsePage(kind: IdKind, page: PageRequest): { limit: number; aft
   }
   if (page.cursor !== undefined && !isId(kind, page.cursor)) {
     const detail = 'must be the next_cursor of an earlier page';
-    throw new AmalgamError('invalid_request', `cursor ${detail}`, { errors: [{ pointer: '/cursor', detail }] });
+    // As the API calls it.
+    throw new AmalgamError('invalid_request', `after ${detail}`, { errors: [{ pointer: '/after', detail }] });
   }
   return { limit, after: page.cursor };
 }

@@ -32,7 +32,8 @@ export async function recordEvent(
   const [event] = await tx.$queryRaw<Recorded[]>`
     WITH merge AS (
       UPDATE merges SET last_event_seq = last_event_seq + 1 WHERE id = ${mergeId}
-      RETURNING id, project_id, last_event_seq, webhook_url IS NOT NULL AND ${type}::event_type = ANY(webhook_events) OR EXISTS (
+      RETURNING id, project_id, last_event_seq,
+        webhook_url IS NOT NULL AND webhook_disabled_at IS NULL AND ${type}::event_type = ANY(webhook_events) OR EXISTS (
         SELECT 1 FROM webhook_endpoints e WHERE e.project_id = merges.project_id AND ${wantedBy(type)}) AS wanted
     ), event AS (
       INSERT INTO events (id, project_id, merge_id, seq, type, data)

@@ -162,6 +162,59 @@ describe('a delivery', () => {
     expect(await drain()).toEqual([id]);
   });
 
+  it('disables a merge’s own webhook when it failed for good, until one is sent again', async () => {
+    const { db, projectId } = world;
+    const merge = await hooked();
+    const claim = await db.attempts.claim(merge.id, 'w', STALE);
+    const [queued, started] = await deliveriesOf(merge.id);
+    const before = await db.events.lastPosition(projectId);
+    const gone = await db.deliveries.recordAttempt(queued!.id, { state: 'failed', status: 410, disable: 'gone' });
+    expect(gone).toEqual({ noted: true, disabled: true });
+    const read = async () => toMergeResource((await db.merges.get(projectId, merge.id))!);
+    expect((await read()).webhook?.disabled).toEqual({ reason: 'gone', at: expect.any(String) });
+    expect(validate(Merge, await read())).toMatchObject({ ok: true });
+    expect(await db.deliveries.get(started!.id)).toMatchObject({
+      state: 'failed',
+      lastError: 'the endpoint is disabled',
+    });
+    const { events } = await db.events.listOfProject(projectId, before);
+    expect(
+      events.map(({ type, merge_id, endpoint_id, seq, data }) => ({ type, merge_id, endpoint_id, seq, data })),
+    ).toEqual([
+      {
+        type: 'webhook.disabled',
+        merge_id: merge.id,
+        endpoint_id: null,
+        seq: null,
+        data: { reason: 'gone', url: URL },
+      },
+    ]);
+    // It is no event of the merge: its numbers and its stream go on without it.
+    await db.attempts.finish(claim!.attemptId, { state: 'canceled' });
+    expect((await db.events.listAfter(projectId, merge.id)).map(({ seq }) => seq)).toEqual([1, 2, 3]);
+    expect(await deliveriesOf(merge.id)).toHaveLength(2);
+
+    await db.deliveries.redeliver(projectId, started!.id);
+    expect((await read()).webhook).not.toHaveProperty('disabled');
+    await db.control.retry(projectId, merge.id);
+    expect((await deliveriesOf(merge.id)).map(({ type }) => type)).toEqual([
+      'merge.queued',
+      'merge.started',
+      'merge.queued',
+    ]);
+  });
+
+  it('keeps a merge’s own webhook that took another one while the schedule ran', async () => {
+    const { db, projectId } = world;
+    const merge = await hooked();
+    await db.attempts.claim(merge.id, 'w', STALE);
+    const [queued, started] = await deliveriesOf(merge.id);
+    await db.deliveries.recordAttempt(started!.id, { state: 'succeeded', status: 200 });
+    const used = await db.deliveries.recordAttempt(queued!.id, { state: 'failed', status: 500, disable: 'exhausted' });
+    expect(used).toEqual({ noted: true, disabled: false });
+    expect(toMergeResource((await db.merges.get(projectId, merge.id))!).webhook).not.toHaveProperty('disabled');
+  });
+
   it('is nothing to another project', async () => {
     const id = await one();
     expect(await world.db.deliveries.find(world.strangerId, id)).toBeNull();

@@ -9,7 +9,7 @@ import {
 } from '@amalgam/contracts';
 import { type Context, notifyDeliveries, type Tx } from '../context.js';
 import { enqueueDelivery } from '../create-deliveries.js';
-import { disableEndpoint, lockEndpoint } from '../endpoint-state.js';
+import { disableEndpoint, disableOwnWebhook, lockEndpoint } from '../endpoint-state.js';
 import type { Delivery, Prisma } from '../generated/client.js';
 import { storable, toJson } from '../json.js';
 import { type PageRequest, parsePage, toPage } from '../paging.js';
@@ -98,11 +98,14 @@ export class DeliveryRepository {
     return inTransaction(this.context, async (tx) => {
       const { sent, nextAttemptAt, state, disable } = attempt;
       const tried = sent === undefined ? 0 : 1;
-      // Locks come in one order: endpoint, then deliveries.
+      // Locks come in one order: endpoint or merge, then deliveries.
       if (disable !== undefined) {
         await tx.$queryRaw`
           SELECT 1 FROM webhook_endpoints e JOIN deliveries d ON d.endpoint_id = e.id WHERE d.id = ${id}
           FOR NO KEY UPDATE OF e`;
+        await tx.$queryRaw`
+          SELECT 1 FROM merges m JOIN deliveries d ON d.merge_id = m.id AND d.endpoint_id IS NULL WHERE d.id = ${id}
+          FOR NO KEY UPDATE OF m`;
       }
       const error = attempt.error === undefined ? null : storable(attempt.error.slice(0, MAX_ERROR));
       const [row] = await tx.delivery.updateManyAndReturn({
@@ -115,7 +118,7 @@ export class DeliveryRepository {
           nextAttemptAt: nextAttemptAt ?? null,
           ...(state === undefined ? {} : { state, finishedAt: await databaseNow(tx) }),
         },
-        select: { attempts: true, projectId: true, endpointId: true, scheduledAt: true },
+        select: { attempts: true, projectId: true, endpointId: true, mergeId: true, scheduledAt: true },
       });
       if (row === undefined) return { noted: false, disabled: false };
       if (sent !== undefined) {
@@ -138,11 +141,12 @@ export class DeliveryRepository {
         await forgetWaiting(tx, [id]);
         await enqueueDelivery(tx, id, nextAttemptAt);
       }
-      if (row.endpointId === null) return { noted: true, disabled: false };
-      await notifyDeliveries(tx, row.projectId, [row.endpointId]);
+      const { projectId, endpointId, mergeId } = row;
+      if (endpointId !== null) await notifyDeliveries(tx, projectId, [endpointId]);
       if (disable === undefined) return { noted: true, disabled: false };
       const since = disable === 'exhausted' ? row.scheduledAt : null;
-      return { noted: true, disabled: await disableEndpoint(tx, row.endpointId, disable, since) };
+      if (endpointId !== null) return { noted: true, disabled: await disableEndpoint(tx, endpointId, disable, since) };
+      return { noted: true, disabled: mergeId !== null && (await disableOwnWebhook(tx, mergeId, disable, since)) };
     });
   }
 
@@ -185,13 +189,23 @@ export class DeliveryRepository {
 
   /**
    * The user asks for it to be sent again, whatever came of it: the same bytes under the same id, at once and then by
-   * the schedule from its beginning. Throws `not_found`, and `endpoint_disabled` when its endpoint gets nothing.
+   * the schedule from its beginning. A merge's own webhook that was disabled is enabled by that. Throws `not_found`, and
+   * `endpoint_disabled` when its endpoint gets nothing.
    */
   async redeliver(projectId: string, id: string): Promise<DeliveryRow> {
     return inTransaction(this.context, async (tx) => {
-      const row = await tx.delivery.findUnique({ where: { id, projectId }, select: { endpointId: true, type: true } });
+      const row = await tx.delivery.findUnique({
+        where: { id, projectId },
+        select: { endpointId: true, mergeId: true, type: true },
+      });
       if (row === null) throw new AmalgamError('not_found', `there is no delivery ${id}`);
-      const { endpointId, type } = row;
+      const { endpointId, mergeId, type } = row;
+      if (endpointId === null && mergeId !== null) {
+        await tx.merge.updateMany({
+          where: { id: mergeId, webhookDisabledAt: { not: null } },
+          data: { webhookDisabledAt: null, webhookDisabledReason: null },
+        });
+      }
       if (endpointId !== null) {
         await lockEnabled(tx, projectId, endpointId, type === 'webhook.test');
         await notifyDeliveries(tx, projectId, [endpointId]);

@@ -36,6 +36,8 @@ export type MergeRow = Pick<
   | 'webhookUrl'
   | 'webhookEvents'
   | 'webhookSecret'
+  | 'webhookDisabledReason'
+  | 'webhookDisabledAt'
   | 'metadata'
   | 'cancelRequestedAt'
   | 'createdAt'
@@ -68,14 +70,22 @@ export function toMergeResource(row: MergeRow): Merge {
             files: row.result.files.map(toFileResource),
           },
     error: row.error as unknown as PlainError | null,
-    webhook:
-      row.webhookUrl === null ? null : { url: row.webhookUrl, events: row.webhookEvents.map(fromRowMergeEventType) },
+    webhook: toWebhook(row),
     metadata: row.metadata as Record<string, string>,
     cancel_requested_at: row.cancelRequestedAt?.toISOString() ?? null,
     created_at: row.createdAt.toISOString(),
     started_at: row.startedAt?.toISOString() ?? null,
     finished_at: row.finishedAt?.toISOString() ?? null,
   };
+}
+
+function toWebhook(row: MergeRow): Merge['webhook'] {
+  if (row.webhookUrl === null) return null;
+  const { webhookDisabledReason: reason, webhookDisabledAt: at } = row;
+  // Nobody disables it by hand.
+  const disabled =
+    reason === null || reason === 'user' || at === null ? {} : { disabled: { reason, at: at.toISOString() } };
+  return { url: row.webhookUrl, events: row.webhookEvents.map(fromRowMergeEventType), ...disabled };
 }
 
 function toAttemptResource(row: MergeRow['attempts'][number]): Attempt {

@@ -25,7 +25,8 @@ export async function readMerges(tx: Tx, where: Prisma.Sql, orderAndLimit = Pris
     SELECT m.id, m.project_id AS "projectId", m.name, m.state::text AS state, m.stage::text AS stage,
       m.lane::text AS lane, m.method, m.recipe, m.bytes_done AS "bytesDone", m.bytes_total AS "bytesTotal", m.tuning, m.priority,
       m.error, m.webhook_url AS "webhookUrl", m.webhook_events::text[] AS "webhookEvents",
-      m.webhook_secret AS "webhookSecret", m.metadata, m.cancel_requested_at AS "cancelRequestedAt",
+      m.webhook_secret AS "webhookSecret", m.webhook_disabled_reason::text AS "webhookDisabledReason",
+      m.webhook_disabled_at AS "webhookDisabledAt", m.metadata, m.cancel_requested_at AS "cancelRequestedAt",
       m.created_at AS "createdAt", m.started_at AS "startedAt", m.finished_at AS "finishedAt",
       (SELECT json_agg(json_build_object('number', a.number, 'state', a.state, 'workerId', a.worker_id, 'device', a.device,
           'startedAt', a.started_at, 'finishedAt', a.finished_at, 'error', a.error) ORDER BY a.number)
