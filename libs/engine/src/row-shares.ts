@@ -4,7 +4,7 @@ import type { Job, JobTensor } from './job.js';
 import type { RowRule } from './rows.js';
 
 /** Scratch of the kernels for a row of the given length (libs/kernels, assembly/rank.ts and rows.ts). */
-const scratchBytes = (row: number) => 4096 + 16 * row;
+const scratchBytes = (row: number) => 32768 + 24 * row;
 
 /** What a thread needs besides its buffers for chunks: the rest of the rows at both ends of a chunk, the shares, the base, the scratch. */
 export function rowBytes(chunkElements: number, longest: number, width: number, models: number): number {

@@ -136,7 +136,7 @@ export class SpanReader {
     for (let at = 0; at < count; at += BLOCK) {
       const n = Math.min(BLOCK, count - at);
       const base = tensor.overVectors ? this.#float32(tensor.base!, this.#rawBase, at, n, this.#base) : null;
-      if (base !== null) this.#kernels.ops.scale(base, 1, rows.baseAt(at), n);
+      if (base !== null && rule.by === 'method') this.#kernels.ops.scale(base, 1, rows.baseAt(at), n);
       tensor.models.forEach((source, model) => {
         const [raw, target] = [this.#rawModels[model]!, rows.at(model, at)];
         if (base !== null) this.#subtract(source, raw, at, n, base, target);

@@ -1,14 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Kernels } from '../src/kernels.js';
-import { fromBits } from '../src/twins/convert.js';
+import { bitsOf, fromBits } from '../src/twins/convert.js';
 import * as twins from '../src/twins/rank.js';
 
 const kernels = new Kernels();
 const { ops } = kernels;
 const MOST = 2048;
 const dataAt = kernels.allocate(MOST * 4);
-const scratch = kernels.allocate(4096 + 16 * MOST);
+const scratch = kernels.allocate(32768 + 24 * MOST);
 
 const value = fc.oneof(
   fc.constantFrom(0, -0, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, fromBits(0x7fc00000), 1e-45),
@@ -25,6 +25,29 @@ const matrix = fc
       values: fc.array(value, { minLength: rows * c, maxLength: rows * c }),
     }),
   );
+
+/**
+ * Long rows, which are counted in bins: few values, as differences of bfloat16 take, and some between them that share their bins; or
+ * rather many of those, and the row is ordered after all.
+ */
+const near = fc.tuple(fc.integer({ min: 1, max: 300 }), fc.integer({ min: -3, max: 3 }), fc.boolean());
+const longMatrix = fc
+  .tuple(fc.integer({ min: 1, max: 2 }), fc.integer({ min: 500, max: 1000 }), fc.constantFrom(0, 1, 3, 30))
+  .chain(([rows, c, odd]) => {
+    const few = fc.integer({ min: -300, max: 300 }).map((x) => x / 8192);
+    const between = near.map(([x, step, sign]) => fromBits(bitsOf(x / 8192) + step) * (sign ? 1 : -1));
+    const tiny = fc.constantFrom(0, -0, 2 ** -40, 2 ** -40 + 2 ** -50, 1e-45);
+    const entry = fc.oneof(
+      { arbitrary: few, weight: 30 },
+      { arbitrary: between, weight: odd },
+      { arbitrary: tiny, weight: 1 },
+    );
+    return fc.record({
+      rows: fc.constant(rows),
+      c: fc.constant(c),
+      values: fc.array(entry, { minLength: rows * c, maxLength: rows * c }),
+    });
+  });
 
 function compare(
   { rows, c, values }: { rows: number; c: number; values: number[] },
@@ -57,6 +80,36 @@ describe('kernels over rows equal their twins', () => {
       }),
       { numRuns: 300 },
     );
+  });
+
+  test('rankProbabilities of long rows', () => {
+    fc.assert(
+      fc.property(longMatrix, (m) => {
+        compare(
+          m,
+          (row) => twins.rankProbabilities(row, 0.63, 0.77),
+          () => ops.rankProbabilities(dataAt, m.rows, m.c, scratch, 0.63, 0.77),
+        );
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test('rankProbabilities of long rows of equals, of distinct entries, and with infinities', () => {
+    const c = 700;
+    const rowsOf = {
+      equal: () => 0.5,
+      zero: () => 0,
+      distinct: (i: number) => Math.sin(i + 1),
+      infinite: (i: number) => (i % 5 === 0 ? Number.POSITIVE_INFINITY : (i % 9) / 8),
+    };
+    for (const valueAt of Object.values(rowsOf)) {
+      compare(
+        { rows: 1, c, values: Array.from({ length: c }, (_, i) => valueAt(i)) },
+        (row) => twins.rankProbabilities(row, 0.25, 0.75),
+        () => ops.rankProbabilities(dataAt, 1, c, scratch, 0.25, 0.75),
+      );
+    }
   });
 
   test('a row of distinct magnitudes: evenly from low to high, whatever the signs', () => {

@@ -60,7 +60,7 @@ export interface Rows {
   models: Pointer;
   stride: number;
   count: number;
-  /** 4096 + 16 · length bytes. */
+  /** 32768 + 24 · length bytes. */
   scratch: Pointer;
 }
 
