@@ -117,6 +117,32 @@ describe.skipIf(executable === null)(executable === null ? `${NAME}: SKIPPED, ${
     await receiver.close();
   });
 
+  it('show the webhook that a merge brought along, why it was disabled, and enable it by sending again', async () => {
+    const { page } = first;
+    let status = 410;
+    const receiver = await startReceiver(() => ({ status }));
+    const recipe = { ...zoo, method: 'linear', parameters: {} };
+    const webhook = { url: receiver.url, events: ['merge.succeeded' as const] };
+    const { id } = await client.merges.create({ name: 'brings a webhook', recipe, webhook });
+    await page.goto(`/#/merges/${id}`);
+    const section = region(page, 'Webhook of this merge').first();
+    await section.getByText('It answered 410 Gone', { exact: false }).waitFor();
+    await section.locator('.badge', { hasText: 'failed' }).waitFor();
+    expect((await client.merges.get(id)).webhook?.disabled?.reason).toBe('gone');
+    await section.getByRole('button', { name: 'merge.succeeded' }).click();
+    const delivery = region(page, 'Delivery').first();
+    await delivery.getByText('Try 1:').waitFor();
+    await picture(page, 'own-webhook');
+    expect(await faultsOf(page)).toEqual([]);
+    status = 204;
+    await delivery.getByRole('button', { name: 'Resend' }).click();
+    await delivery.getByText('Try 2:').waitFor();
+    await section.getByText('It answered 410 Gone', { exact: false }).waitFor({ state: 'detached' });
+    await section.locator('.badge', { hasText: 'succeeded' }).waitFor();
+    expect((await client.merges.get(id)).webhook).not.toHaveProperty('disabled');
+    await receiver.close();
+  });
+
   it('say when the stream is lost, come back by themselves, and have missed nothing', async () => {
     // By its own tab: what a browser complains of is part of this.
     const { page, context } = await openDashboard(browser, service);

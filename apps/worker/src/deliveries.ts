@@ -52,7 +52,9 @@ export function deliveryHandler(
     const fields = { delivery: id, merge: delivery.mergeId, type, status, error, durationMs };
     if (outcome.ok) log.debug(fields, 'webhook delivered');
     else log.info({ ...fields, next: attempt.nextAttemptAt ?? null }, 'webhook not delivered');
-    if (disabled) log.warn({ endpoint: delivery.endpointId, reason: attempt.disable }, 'webhook endpoint disabled');
+    const { endpointId, mergeId } = delivery;
+    const whose = endpointId === null ? { merge: mergeId } : { endpoint: endpointId };
+    if (disabled) log.warn({ ...whose, reason: attempt.disable }, 'webhook disabled');
   };
 }
 

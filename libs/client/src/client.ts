@@ -78,7 +78,8 @@ export function createClient(options: ClientOptions) {
   const remove = async (path: string, more?: Abortable) => {
     await transport.send('DELETE', path, more);
   };
-  const pages = <T>(path: string, query: object = {}) => allPages<T>(transport, path, query as Query);
+  const pages = <T>(path: string, query: object = {}, more: Abortable = {}) =>
+    allPages<T>(transport, path, query as Query, more);
   const downloads = (kind: string) => makeDownload(transport, kind);
 
   const assets = <K extends AssetKind>(plural: string) => {
@@ -127,7 +128,7 @@ export function createClient(options: ClientOptions) {
     retry: (id: string, more?: Abortable) => post<Merge>(`/v1/merges/${id}/retry`, undefined, more),
     report: (id: string, more?: Abortable) => get<Report>(`/v1/merges/${id}/report`, more),
     files: async (id: string, more?: Abortable) => (await get<List<AssetFile>>(`/v1/merges/${id}/files`, more)).data,
-    deliveries: (id: string) => pages<Delivery>(`/v1/merges/${id}/deliveries`),
+    deliveries: (id: string, more?: Abortable) => pages<Delivery>(`/v1/merges/${id}/deliveries`, {}, more),
     /** Into a file, or as bytes when none is named. */
     download: downloads('merges'),
     /** Those that were, page by page. */
@@ -176,9 +177,12 @@ export function createClient(options: ClientOptions) {
   };
 }
 
-async function* allPages<T>(transport: Transport, path: string, query: Query): AsyncGenerator<T> {
+async function* allPages<T>(transport: Transport, path: string, query: Query, more: Abortable): AsyncGenerator<T> {
   for (let after = query['after']; ; ) {
-    const page: List<T> = await transport.json<List<T>>('GET', path, { query: { limit: 100, ...query, after } });
+    const page: List<T> = await transport.json<List<T>>('GET', path, {
+      ...more,
+      query: { limit: 100, ...query, after },
+    });
     yield* page.data;
     if (page.next_cursor === null) return;
     after = page.next_cursor;

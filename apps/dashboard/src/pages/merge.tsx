@@ -1,5 +1,5 @@
 import { isFinal, type Report } from '@amalgam/contracts';
-import { useMemo } from 'react';
+import { lazy, Suspense, useMemo } from 'react';
 import { secondsBetween, showBytes, showCount, showSeconds } from '../format.js';
 import { AccuracyTable } from '../merge/accuracy.js';
 import { Actions } from '../merge/actions.js';
@@ -22,6 +22,9 @@ import { Section } from '../parts/section.js';
 import { StateBadge } from '../parts/state-badge.js';
 import { Time, useNow } from '../parts/time.js';
 import { hrefOf } from '../router.js';
+
+// Few merges bring a webhook along.
+const OwnWebhook = lazy(() => import('../webhooks/own-webhook.js'));
 
 /** One merge: live while it runs, and then what came of it. */
 export function MergePage({ id }: { id: string }) {
@@ -68,6 +71,11 @@ export function MergePage({ id }: { id: string }) {
       {report === null ? null : <TensorShares report={report} />}
       <Lineage merge={merge} />
       <Attempts attempts={merge.attempts} />
+      {merge.webhook === null ? null : (
+        <Suspense fallback={<Loading />}>
+          <OwnWebhook merge={merge} webhook={merge.webhook} />
+        </Suspense>
+      )}
       <EventLog events={events} />
       <Reproduce merge={merge} />
     </>

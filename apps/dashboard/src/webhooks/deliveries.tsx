@@ -1,7 +1,6 @@
 import {
   DELIVERY_STATES,
   DELIVERY_TYPES,
-  type Delivery,
   type DeliveryState,
   type DeliveryType,
   type WebhookEndpoint,
@@ -10,13 +9,12 @@ import { useId, useState } from 'react';
 import { client } from '../api.js';
 import { showCount } from '../format.js';
 import { Empty, Loading, TroubleNote } from '../parts/notes.js';
-import { Scroll, Section } from '../parts/section.js';
-import { Time } from '../parts/time.js';
+import { Section } from '../parts/section.js';
 import { hrefOf } from '../router.js';
 import { useAct } from '../use-act.js';
 import { useLive } from '../use-live.js';
-import { DeliveryBadge } from './badges.js';
 import { DeliveryPanel } from './delivery-panel.js';
+import { DeliveryTable } from './delivery-table.js';
 
 const EVERY_MS = 2000;
 const PAGE = 25;
@@ -51,7 +49,13 @@ export function Deliveries({
   return (
     <>
       {opened === null ? null : (
-        <DeliveryPanel key={opened} id={opened} endpointId={id} mayResend={writes} closeHref={here({ delivery: '' })} />
+        <DeliveryPanel
+          key={opened}
+          id={opened}
+          endpointId={id}
+          mayResend={writes}
+          close={<a href={here({ delivery: '' })}>Close</a>}
+        />
       )}
       <Section title="Deliveries" aside={writes && endpoint.enabled ? <ResendFailed id={id} /> : null}>
         <Filters
@@ -125,25 +129,10 @@ function Rows({
   return (
     <>
       {trouble === null ? null : <TroubleNote trouble={trouble} />}
-      <Scroll label="Deliveries">
-        <table>
-          <thead>
-            <tr>
-              <th scope="col">Event</th>
-              <th scope="col">State</th>
-              <th scope="col">Answer</th>
-              <th scope="col">Tries</th>
-              <th scope="col">Created</th>
-              <th scope="col">Next try</th>
-            </tr>
-          </thead>
-          <tbody>
-            {data.data.map((delivery) => (
-              <Row key={delivery.id} delivery={delivery} href={hrefTo(delivery.id)} />
-            ))}
-          </tbody>
-        </table>
-      </Scroll>
+      <DeliveryTable
+        deliveries={data.data}
+        titleOf={({ id: delivery, type }) => <a href={hrefTo(delivery)}>{type}</a>}
+      />
       {data.has_more && limit < MOST ? (
         <p className="center">
           <button type="button" onClick={() => setLimit(MOST)}>
@@ -153,26 +142,6 @@ function Rows({
       ) : null}
       {data.has_more && limit >= MOST ? <p className="dim">The latest {MOST}; older ones through the API.</p> : null}
     </>
-  );
-}
-
-function Row({ delivery, href }: { delivery: Delivery; href: string }) {
-  const { type, state, last_status, last_error, attempts, created_at, next_attempt_at } = delivery;
-  return (
-    <tr>
-      <th scope="row">
-        <a href={href}>{type}</a>
-      </th>
-      <td>
-        <DeliveryBadge state={state} />
-      </td>
-      <td className="answer">{last_error ?? last_status ?? <span className="dim">none yet</span>}</td>
-      <td>{attempts}</td>
-      <td>
-        <Time at={created_at} />
-      </td>
-      <td>{next_attempt_at === null ? <span className="dim">–</span> : <Time at={next_attempt_at} />}</td>
-    </tr>
   );
 }
 

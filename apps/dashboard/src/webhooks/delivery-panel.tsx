@@ -1,4 +1,5 @@
 import type { DeliveryDetails, DeliveryTry } from '@amalgam/contracts';
+import type { ReactNode } from 'react';
 import { client } from '../api.js';
 import type { News } from '../live/feed.js';
 import { CopyButton } from '../parts/copy-button.js';
@@ -17,16 +18,18 @@ export function DeliveryPanel({
   id,
   endpointId,
   mayResend,
-  closeHref,
+  close,
 }: {
   id: string;
-  endpointId: string;
+  /** Null for a merge's own webhook, of whose deliveries the stream does not tell. */
+  endpointId: string | null;
   mayResend: boolean;
-  closeHref: string;
+  /** What closes the panel. */
+  close: ReactNode;
 }) {
   const load = (signal: AbortSignal) => client.deliveries.get(id, { signal });
-  const on = ({ endpoints }: News) => endpoints.has(endpointId);
-  const { data, trouble } = useLive(`delivery ${id}`, load, EVERY_MS, { on });
+  const following = endpointId === null ? undefined : { on: ({ endpoints }: News) => endpoints.has(endpointId) };
+  const { data, trouble } = useLive(`delivery ${id}`, load, EVERY_MS, following);
   const resend = useAct();
   const aside = (
     <span className="resend">
@@ -43,7 +46,7 @@ export function DeliveryPanel({
           Resend
         </button>
       ) : null}
-      <a href={closeHref}>Close</a>
+      {close}
     </span>
   );
   return (

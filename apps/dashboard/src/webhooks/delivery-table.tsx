@@ -1,0 +1,56 @@
+import type { Delivery } from '@amalgam/contracts';
+import type { ReactNode } from 'react';
+import { Scroll } from '../parts/section.js';
+import { Time } from '../parts/time.js';
+import { DeliveryBadge } from './badges.js';
+
+/** Deliveries, one a row; `titleOf` is what opens one. */
+export function DeliveryTable({
+  deliveries,
+  titleOf,
+}: {
+  deliveries: readonly Delivery[];
+  titleOf(delivery: Delivery): ReactNode;
+}) {
+  return (
+    <Scroll label="Deliveries">
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">Event</th>
+            <th scope="col">State</th>
+            <th scope="col">Answer</th>
+            <th scope="col">Tries</th>
+            <th scope="col">Created</th>
+            <th scope="col">Next try</th>
+          </tr>
+        </thead>
+        <tbody>
+          {deliveries.map((delivery) => (
+            <tr key={delivery.id}>
+              <th scope="row">{titleOf(delivery)}</th>
+              <Cells delivery={delivery} />
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </Scroll>
+  );
+}
+
+function Cells({ delivery }: { delivery: Delivery }) {
+  const { state, last_status, last_error, attempts, created_at, next_attempt_at } = delivery;
+  return (
+    <>
+      <td>
+        <DeliveryBadge state={state} />
+      </td>
+      <td className="answer">{last_error ?? last_status ?? <span className="dim">none yet</span>}</td>
+      <td>{attempts}</td>
+      <td>
+        <Time at={created_at} />
+      </td>
+      <td>{next_attempt_at === null ? <span className="dim">–</span> : <Time at={next_attempt_at} />}</td>
+    </>
+  );
+}
