@@ -1,6 +1,5 @@
 import { AmalgamError } from '@amalgam/contracts';
-import { hubCache } from '@amalgam/runtime';
-import { type CachedFile, LocalCache } from '@amalgam/storage';
+import type { CachedFile } from '@amalgam/storage';
 import { isHubInput } from './hub-input.js';
 import type { LocalInput } from './local-input.js';
 
@@ -20,6 +19,8 @@ export async function fetchInputs(
 ): Promise<{ release(): Promise<void> }> {
   const remote = inputs.filter(isHubInput);
   if (remote.length === 0) return { release: async () => {} };
+  // Loaded here, so that merges of local files start without stores.
+  const [{ hubCache }, { LocalCache }] = await Promise.all([import('@amalgam/runtime'), import('@amalgam/storage')]);
   const { folder, bytes: most } = hubCache();
   const cache = new LocalCache(folder, most);
   const held: CachedFile[] = [];

@@ -12,7 +12,7 @@ import {
   type ReadableFolder,
 } from '@amalgam/tensors';
 import { checkTaskData } from '@amalgam/tuning';
-import { hubUriOf, isHubInput, openHubInput } from './hub-input.js';
+import { hubUriOf, isHubInput } from './hub-input.js';
 
 /** A checkpoint: a folder on this machine, one safetensors file, or a model of the hub. */
 export interface LocalInput extends ModelInput {
@@ -52,7 +52,10 @@ export interface LocalTask {
  */
 export async function openCheckpoint(reference: string, folder: string, name?: string): Promise<LocalInput> {
   const uri = await hubUriOf(reference, folder);
-  return uri === null ? openLocal(resolve(folder, reference), reference, name) : openHubInput(uri, reference, name);
+  if (uri === null) return openLocal(resolve(folder, reference), reference, name);
+  // Loaded here, so that merges of local files start without stores.
+  const { openHubInput } = await import('./open-hub-input.js');
+  return openHubInput(uri, reference, name);
 }
 
 /** @throws AmalgamError `not_found`, `invalid_checkpoint`, `unsafe_format`, each naming the path */
