@@ -48,14 +48,18 @@ function zipBack(a: v128, b: v128): v128 {
 export function randomWords(stream: usize, low: u32, high: u32, dst: usize, n: i32): void {
   const m0 = i32x4.splat(M0);
   const m1 = i32x4.splat(M1);
-  const key0 = load<u32>(stream);
-  const key1 = load<u32>(stream, 4);
+  const w0 = i32x4.splat(W0);
+  const w1 = i32x4.splat(W1);
+  const key0 = v128.load32_splat(stream);
+  const key1 = v128.load32_splat(stream, 4);
+  const tensor0 = v128.load32_splat(stream, 8);
+  const tensor1 = v128.load32_splat(stream, 12);
   let counter = <u64>low | (<u64>high << 32);
   for (let i = 0; i < n; i += 16) {
     let c0 = i32x4.add(i32x4.splat(<i32>counter), i32x4(0, 1, 2, 3));
     let c1 = i32x4.splat(<i32>(counter >> 32));
-    let c2 = v128.load32_splat(stream, 8);
-    let c3 = v128.load32_splat(stream, 12);
+    let c2 = tensor0;
+    let c3 = tensor1;
     let k0 = key0;
     let k1 = key1;
     for (let round = 0; round < ROUNDS; round++) {
@@ -63,12 +67,12 @@ export function randomWords(stream: usize, low: u32, high: u32, dst: usize, n: i
       const odd0 = i64x2.extmul_high_i32x4_u(c0, m0);
       const even1 = i64x2.extmul_low_i32x4_u(c2, m1);
       const odd1 = i64x2.extmul_high_i32x4_u(c2, m1);
-      c0 = v128.xor(v128.xor(highs(even1, odd1), c1), i32x4.splat(k0));
-      c2 = v128.xor(v128.xor(highs(even0, odd0), c3), i32x4.splat(k1));
+      c0 = v128.xor(v128.xor(highs(even1, odd1), c1), k0);
+      c2 = v128.xor(v128.xor(highs(even0, odd0), c3), k1);
       c1 = lows(even1, odd1);
       c3 = lows(even0, odd0);
-      k0 += W0;
-      k1 += W1;
+      k0 = i32x4.add(k0, w0);
+      k1 = i32x4.add(k1, w1);
     }
     // Four words of each counter lie side by side in the stream.
     const at = dst + (<usize>i << 2);
