@@ -6,6 +6,7 @@ import {
   type AllowedRoots,
   type FolderView,
   type HubConnection,
+  hubRepository,
   hubUri,
   LocalCache,
   parseUri,
@@ -89,6 +90,16 @@ describe('hf:// URIs', () => {
     ['a', null, null],
   ])('as mergekit writes them: %s', (text, repo, revision) => {
     expect(readHubName(text)).toEqual(repo === null ? null : { repo, revision, path: '' });
+  });
+
+  it.each([
+    ['hf://org/model@v1', { repo: 'org/model', revision: 'v1' }],
+    ['hf://org/model', { repo: 'org/model', revision: null }],
+    ['hf://org/model@v1/unet', null],
+    ['s3://org/model', null],
+    ['file:///org/model', null],
+  ])('as whole repositories: %s', (uri, repository) => {
+    expect(hubRepository(uri)).toEqual(repository);
   });
 });
 
