@@ -116,6 +116,21 @@ describe.skipIf(executable === null)(executable === null ? `${NAME}: SKIPPED, ${
     }
   });
 
+  it('takes a modifier for methods that have a merged task vector, and no other', async () => {
+    await begin(`?base=${zoo.base}&models=${zoo.models.map(({ model }) => model).join()}`);
+    const modifier = page.getByLabel('Modifier', { exact: true });
+    await modifier.selectOption('lines');
+    await planned();
+    await page.getByLabel('beta', { exact: true }).fill('0.25');
+    await planned();
+    expect((await written()).modifiers).toEqual([{ name: 'lines', alpha: 'auto', beta: 0.25 }]);
+    await picture(page, 'new-modifier');
+    await modifier.selectOption('');
+    expect((await written()).modifiers).toBeUndefined();
+    await method().selectOption('slerp');
+    await modifier.waitFor({ state: 'detached' });
+  });
+
   it('takes tasks for a method that learns', async () => {
     await begin(`?method=adamerging&base=${zoo.base}&models=${zoo.models.map(({ model }) => model).join()}`);
     await plan().getByRole('button', { name: /tasks/ }).first().waitFor();

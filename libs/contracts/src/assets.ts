@@ -10,6 +10,8 @@ const closed = { additionalProperties: false } as const;
 const Nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
 const Time = Type.String({ format: 'date-time', description: 'ISO 8601, UTC' });
 const Bytes = Type.Integer({ minimum: 0 });
+/** At most what S3 takes as one object, 5 TiB. */
+const FileBytes = Type.Integer({ minimum: 0, maximum: 5 * 2 ** 40 });
 const Count = Type.Integer({ minimum: 0 });
 const Sha256 = Type.String({ pattern: '^[0-9a-f]{64}$' });
 const Shape = Type.Array(Type.Integer({ minimum: 0 }));
@@ -88,7 +90,7 @@ function createAsset(title: string, place: string) {
         }),
       ),
       files: Type.Optional(
-        Type.Array(Type.Object({ path: FilePath, bytes: Bytes, sha256: Type.Optional(Sha256) }, closed), {
+        Type.Array(Type.Object({ path: FilePath, bytes: FileBytes, sha256: Type.Optional(Sha256) }, closed), {
           minItems: 1,
           maxItems: 10_000,
           description: 'Begins an upload; the answer has a URL for each file',

@@ -367,6 +367,23 @@ export const Report = Type.Object(
 export type Report = Static<typeof Report>;
 
 // ── methods ─────────────────────────────────────────────────────────────────
+const JsonSchema = Type.Unsafe<Record<string, unknown>>({
+  type: 'object',
+  description: 'JSON Schema',
+  additionalProperties: true,
+});
+
+/** Something that changes what a method makes of the task vectors. */
+export const MethodModifier = Type.Object({
+  name: Type.String(),
+  summary: Type.String(),
+  formula: Type.String(),
+  source: Type.String(),
+  notes: Type.Array(Type.String()),
+  parameters: JsonSchema,
+});
+export type MethodModifier = Static<typeof MethodModifier>;
+
 export const Method = Type.Object(
   {
     object: Type.Literal('method'),
@@ -378,16 +395,9 @@ export const Method = Type.Object(
     needs_base: Type.Enum(['required', 'optional', 'none']),
     needs_tasks: Type.Boolean({ description: 'Learns its coefficients from the recipe’s tasks, each with `data`' }),
     models: Type.Object({ minimum: Type.Integer(), maximum: Nullable(Type.Integer()) }),
-    parameters: Type.Unsafe<Record<string, unknown>>({
-      type: 'object',
-      description: 'JSON Schema',
-      additionalProperties: true,
-    }),
-    model_parameters: Type.Unsafe<Record<string, unknown>>({
-      type: 'object',
-      description: 'JSON Schema',
-      additionalProperties: true,
-    }),
+    parameters: JsonSchema,
+    model_parameters: JsonSchema,
+    modifiers: Type.Array(MethodModifier, { description: 'What a recipe with this method may have as `modifiers`' }),
   },
   { title: 'Method' },
 );

@@ -1,4 +1,4 @@
-import type { Modifier as Given } from '@amalgam/contracts';
+import { type Modifier as Given, type MethodModifier, Modifier as Schema } from '@amalgam/contracts';
 
 /** Something that changes the merged task vector of any method over task vectors. Its parameters are in the recipe's schema, `modifiers`. */
 export interface Modifier {
@@ -29,6 +29,13 @@ const MODIFIERS: Modifier[] = [lines];
 
 export function listModifiers(): Modifier[] {
   return MODIFIERS;
+}
+
+/** The modifier as the API describes it. */
+export function describeModifier({ name, summary, formula, source, notes }: Modifier): MethodModifier {
+  const { name: _, ...properties } = Schema.properties;
+  const parameters = { type: 'object', properties, required: Object.keys(properties), additionalProperties: false };
+  return { name, summary, formula, source, notes, parameters };
 }
 
 /** s at a depth, 0 in the first layer and 1 in the last, in float32. */

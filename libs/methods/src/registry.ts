@@ -6,13 +6,14 @@ import { breadcrumbsTies } from './breadcrumbs-ties.js';
 import { consensusTa } from './consensus-ta.js';
 import { dareLinear } from './dare-linear.js';
 import { dareTies } from './dare-ties.js';
-import type { MergeMethod } from './definition.js';
+import { isOverVectors, type MergeMethod } from './definition.js';
 import { della } from './della.js';
 import { dellaLinear } from './della-linear.js';
 import { emr } from './emr.js';
 import { extractLora } from './extract-lora.js';
 import { karcher } from './karcher.js';
 import { linear } from './linear.js';
+import { describeModifier, listModifiers } from './lines.js';
 import { magmax } from './magmax.js';
 import { mergeLora } from './merge-lora.js';
 import { metagpt } from './metagpt.js';
@@ -95,5 +96,12 @@ export function describeMethod(method: MergeMethod): Method {
     models: method.models,
     parameters: describeParameters(method, method.parameters),
     model_parameters: describeParameters(method, method.modelParameters),
+    modifiers: takesModifiers(method) ? listModifiers().map(describeModifier) : [],
   };
+}
+
+/** Has it a merged task vector that may be scaled afterwards, where the recipe has a base? */
+function takesModifiers(method: MergeMethod): boolean {
+  const { tuned, masks, adapter } = method;
+  return isOverVectors(method, true) && tuned === undefined && masks === undefined && adapter === undefined;
 }

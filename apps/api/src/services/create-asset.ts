@@ -10,7 +10,7 @@ import { assetPrefix, type Config, describeAsset, KIND_RULES, type Parts } from 
 import { parseUri, pinUri, resolveUri } from '@amalgam/storage';
 import { at, invalid } from './problem.js';
 import { signUploads, UPLOAD_SECONDS } from './sign-uploads.js';
-import { partBytesOf } from './upload-parts.js';
+import { assertSendable, partBytesOf } from './upload-parts.js';
 
 /** Registers what lies at a URI, or begins an upload. */
 export async function createAsset<K extends AssetKind>(
@@ -63,6 +63,7 @@ async function beginUpload<K extends AssetKind>(
   files: NonNullable<CreateAsset['files']>,
 ): Promise<AssetResources[K]> {
   refuseClashes(files.map((file) => file.path));
+  assertSendable(files);
   const id = newId(kind);
   const storePrefix = assetPrefix(kind, id);
   const expiresAt = new Date(Date.now() + UPLOAD_SECONDS * 1000);

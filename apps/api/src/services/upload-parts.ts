@@ -1,4 +1,4 @@
-import { isAmalgamError, type UploadPart } from '@amalgam/contracts';
+import { AmalgamError, isAmalgamError, type UploadPart } from '@amalgam/contracts';
 import type { AssetRow } from '@amalgam/database';
 import type { Parts } from '@amalgam/runtime';
 import type { PartUpload } from '@amalgam/storage';
@@ -6,12 +6,22 @@ import type { PartUpload } from '@amalgam/storage';
 const MIB = 1024 * 1024;
 /** So much is lost at most when a connection breaks; S3 takes no less than 5 MiB. */
 const LEAST_BYTES = 16 * MIB;
+/** And no more than this. */
+const MOST_BYTES = 5 * 1024 * MIB;
 /** Links of one answer, beside those of whole files. */
 const MOST_PARTS = 2000;
 
 interface UploadFile {
   path: string;
   bytes: number;
+}
+
+/** @throws AmalgamError `invalid_request` for files that no number of parts could hold */
+export function assertSendable(files: readonly { bytes: number }[]): void {
+  const total = files.reduce((sum, { bytes }) => sum + bytes, 0);
+  if (total <= MOST_PARTS * MOST_BYTES) return;
+  const detail = `an upload has at most ${MOST_PARTS * MOST_BYTES} bytes, and these are ${total}`;
+  throw new AmalgamError('invalid_request', detail, { errors: [{ pointer: '/files', detail }] });
 }
 
 /** How large parts are that an upload of these files comes in. It follows from their sizes, so it is the same after a break. */

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { request } from 'node:http';
 import type { Checkpoint, Problem, UploadPart } from '@amalgam/contracts';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { partBytesOf, partsOf } from '../../src/services/upload-parts.js';
+import { assertSendable, partBytesOf, partsOf } from '../../src/services/upload-parts.js';
 import { useWorld, weights } from '../support/world.js';
 
 const MIB = 1024 * 1024;
@@ -23,6 +23,12 @@ describe('the parts of a file', () => {
     const bytes = partBytesOf(huge);
     expect(bytes % MIB).toBe(0);
     expect(huge.length * partsOf(40 * 2 ** 30, bytes).length).toBeLessThan(2100);
+  });
+
+  it('could not hold everything', () => {
+    const files = [{ bytes: 5 * 2 ** 40 }, { bytes: 4 * 2 ** 40 }];
+    expect(() => assertSendable(files)).not.toThrow();
+    expect(() => assertSendable([...files, { bytes: 2 ** 40 }])).toThrow(/at most \d+ bytes/);
   });
 });
 

@@ -25,7 +25,9 @@ export function serveCommand(): Command {
       });
       console.log(`amalgam: dashboard at ${service.url}, documentation at ${service.url}/docs; Ctrl-C stops`);
       if (service.keyFile !== null && existsSync(service.keyFile)) {
-        console.log(`amalgam: sign in with the API key, which is also in ${relative('', service.keyFile)}`);
+        const near = relative('', service.keyFile);
+        const path = near.startsWith('..') ? service.keyFile : near;
+        console.log(`amalgam: sign in with the API key, which is also in ${path}`);
       }
       await new Promise<void>((resolve) => {
         process.once('SIGINT', resolve).once('SIGTERM', resolve);

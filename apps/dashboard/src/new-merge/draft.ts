@@ -62,7 +62,7 @@ export function isForeign(draft: Draft): boolean {
 
 /** Parts of a recipe that only its text has. */
 export function beyondForm(draft: Draft): string[] {
-  const shown = new Set(['method', 'base', 'models', 'parameters', 'out_dtype', 'tasks']);
+  const shown = new Set(['method', 'base', 'models', 'parameters', 'modifiers', 'out_dtype', 'tasks']);
   return Object.keys(draft).filter((key) => !shown.has(key));
 }
 

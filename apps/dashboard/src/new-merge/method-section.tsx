@@ -5,6 +5,7 @@ import { hrefOf } from '../router.js';
 import { type Draft, type Path, pointerOf, textAt } from './draft.js';
 import { Field } from './field.js';
 import { readFields } from './fields.js';
+import { ModifierFields } from './modifier-fields.js';
 import { ParameterFields } from './parameter-fields.js';
 
 interface MethodSectionProps {
@@ -62,6 +63,7 @@ function About({ method, draft, change }: { method: Method } & Omit<MethodSectio
           <ParameterFields fields={perModel} draft={draft} path={['parameters']} change={change} />
         </>
       )}
+      <ModifierFields method={method} draft={draft} change={change} />
     </>
   );
 }

@@ -3,6 +3,7 @@ import { lazy, Suspense, useMemo } from 'react';
 import { secondsBetween, showBytes, showCount, showSeconds } from '../format.js';
 import { AccuracyTable } from '../merge/accuracy.js';
 import { Actions } from '../merge/actions.js';
+import { AdapterSummary } from '../merge/adapter.js';
 import { Attempts } from '../merge/attempts.js';
 import { CoefficientMap } from '../merge/coefficients.js';
 import { EventLog } from '../merge/event-log.js';
@@ -67,6 +68,7 @@ export function MergePage({ id }: { id: string }) {
       {report?.coefficients === undefined ? null : (
         <CoefficientMap coefficients={report.coefficients} tensors={report.tensors} />
       )}
+      {report?.adapter === undefined ? null : <AdapterSummary adapter={report.adapter} />}
       {report === null ? null : <LayerSharesTable report={report} />}
       {report === null ? null : <TensorShares report={report} />}
       <Lineage merge={merge} />

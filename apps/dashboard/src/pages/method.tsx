@@ -42,16 +42,28 @@ export function MethodPage({ name }: { name: string }) {
       </Section>
       <Parameters title="Parameters" schema={data.parameters} />
       <Parameters title="Parameters of each model" schema={data.model_parameters} />
-      {data.notes.length === 0 ? null : (
-        <Section title="Notes">
-          <ul>
-            {data.notes.map((note) => (
-              <li key={note}>{note}</li>
-            ))}
-          </ul>
+      <Notes title="Notes" notes={data.notes} />
+      {data.modifiers.map((modifier) => (
+        <Section key={modifier.name} title={`Afterwards: ${modifier.name}`}>
+          <p>{modifier.summary}, as a modifier of the recipe.</p>
+          <p className="formula">{modifier.formula}</p>
+          <p className="dim">{modifier.source}</p>
         </Section>
-      )}
+      ))}
     </>
+  );
+}
+
+function Notes({ title, notes }: { title: string; notes: readonly string[] }) {
+  if (notes.length === 0) return null;
+  return (
+    <Section title={title}>
+      <ul>
+        {notes.map((note) => (
+          <li key={note}>{note}</li>
+        ))}
+      </ul>
+    </Section>
   );
 }
 
