@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { expectError } from '../../../test/support/errors.js';
 import { readAdapterConfig, scaleOf } from '../src/index.js';
-import { expectError } from './support.js';
 
 const read = (config: Record<string, unknown> | null) =>
   readAdapterConfig({ adapterConfig: config === null ? null : { peft_type: 'LORA', ...config } }, 'A');

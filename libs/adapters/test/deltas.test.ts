@@ -1,16 +1,8 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { expectError } from '../../../test/support/errors.js';
 import { adapterDeltas } from '../src/index.js';
-import {
-  applyDensely,
-  expectError,
-  expectSameModel,
-  FIXTURES,
-  open,
-  type Spec,
-  writeAdapter,
-  writeBase,
-} from './support.js';
+import { applyDensely, expectSameModel, FIXTURES, open, type Spec, writeAdapter, writeBase } from './support.js';
 
 /** One square target in a numbered block, and a rectangular one. */
 const BASE: Spec = {

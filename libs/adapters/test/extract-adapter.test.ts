@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { expectError } from '../../../test/support/errors.js';
 import { ADAPTER_FILE, type AdapterPlanOptions, type ExtractionSettings, planExtraction } from '../src/index.js';
 import { svd } from '../src/linear/svd.js';
 import {
   applyDensely,
-  expectError,
   expectSameModel,
   type Opened,
   open,

@@ -2,10 +2,10 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { expectError } from '../../../test/support/errors.js';
 import { ADAPTER_FILE, type AdapterMergeSettings, planAdapterMerge } from '../src/index.js';
 import {
   applyDensely,
-  expectError,
   expectSameModel,
   type Model,
   type Opened,

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { AmalgamError, type Dtype, type ErrorCode, isFloat } from '@amalgam/contracts';
+import { type Dtype, isFloat } from '@amalgam/contracts';
 import {
   type CheckpointDescription,
   type CheckpointTensor,
@@ -150,23 +150,4 @@ export function expectSameModel(actual: Model, expected: Model, tolerance = 1e-6
       worst: 'within tolerance',
     });
   }
-}
-
-/** What `work` throws: an AmalgamError of this code whose detail has all parts. */
-export async function expectError(
-  work: () => unknown,
-  code: ErrorCode,
-  ...parts: (string | RegExp)[]
-): Promise<AmalgamError> {
-  const error: unknown = await Promise.resolve()
-    .then(work)
-    .then(
-      () => new Error('nothing was thrown'),
-      (thrown: unknown) => thrown,
-    );
-  expect(error).toBeInstanceOf(AmalgamError);
-  const amalgam = error as AmalgamError;
-  expect({ code: amalgam.code, detail: amalgam.detail }).toMatchObject({ code });
-  for (const part of parts) expect(amalgam.detail).toMatch(part);
-  return amalgam;
 }

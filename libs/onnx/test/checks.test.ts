@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { expectError } from '../../../test/support/errors.js';
 import {
   checkModel,
   graphAttribute,
@@ -12,7 +13,7 @@ import {
   tensorOf,
 } from '../src/index.js';
 import { encodeModel } from '../src/write.js';
-import { expectError, info, node, smallModel } from './helpers.js';
+import { info, node, smallModel } from './helpers.js';
 
 const nodes = (...list: NodeProto[]) => smallModel({ node: list, output: [] });
 const body = (change = {}) => ({

@@ -1,4 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { expectError } from '../../../test/support/errors.js';
+import { temporaryFolders } from '../../../test/support/folders.js';
 import {
   describeGraph,
   encodeModel,
@@ -11,7 +13,7 @@ import {
   tensorOf,
   writeModel,
 } from '../src/index.js';
-import { expectError, info, node, smallModel, temporaryFolders, ZOO_MODELS, zooPath } from './helpers.js';
+import { info, node, smallModel, ZOO_MODELS, zooPath } from './helpers.js';
 
 const makeFolder = temporaryFolders();
 

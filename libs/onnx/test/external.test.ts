@@ -2,6 +2,8 @@ import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, truncate, writeFi
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { expectError } from '../../../test/support/errors.js';
+import { temporaryFolders } from '../../../test/support/folders.js';
 import {
   type ByteSource,
   encodeModel,
@@ -16,7 +18,7 @@ import {
   tensorOf,
   writeModel,
 } from '../src/index.js';
-import { expectError, info, node, numbers, run, smallModel, temporaryFolders } from './helpers.js';
+import { info, node, numbers, run, smallModel } from './helpers.js';
 
 const makeFolder = temporaryFolders();
 

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { expectError } from '../../../test/support/errors.js';
 import {
   ancestors,
   between,
@@ -24,7 +25,7 @@ import {
   tensorAttribute,
   tensorOf,
 } from '../src/index.js';
-import { expectError, info, node, numbers, run, smallModel } from './helpers.js';
+import { info, node, numbers, run, smallModel } from './helpers.js';
 
 const feeds = { x: { dims: [4, 2], data: numbers(8) } };
 const names = (nodes: Iterable<NodeProto>) => [...nodes].map(({ output }) => output[0]);

@@ -1,5 +1,7 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { expectError } from '../../../test/support/errors.js';
+import { temporaryFolders } from '../../../test/support/folders.js';
 import {
   encodeModel,
   graphOf,
@@ -12,7 +14,7 @@ import {
   tensorOf,
   writeModel,
 } from '../src/index.js';
-import { expectError, info, node, numbers, run, smallModel, temporaryFolders, zooPath } from './helpers.js';
+import { info, node, numbers, run, smallModel, zooPath } from './helpers.js';
 
 const makeFolder = temporaryFolders();
 const part = (change = {}, prefix = 'p/', opset = 17) => ({

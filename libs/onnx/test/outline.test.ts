@@ -2,6 +2,8 @@ import { open, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AmalgamError } from '@amalgam/contracts';
 import { describe, expect, it } from 'vitest';
+import { expectError } from '../../../test/support/errors.js';
+import { temporaryFolders } from '../../../test/support/folders.js';
 import {
   type ByteSource,
   describeGraph,
@@ -14,7 +16,7 @@ import {
   type TensorProto,
   writeModel,
 } from '../src/index.js';
-import { expectError, numbers, smallModel, temporaryFolders, ZOO_MODELS, zooPath } from './helpers.js';
+import { numbers, smallModel, ZOO_MODELS, zooPath } from './helpers.js';
 
 const makeFolder = temporaryFolders();
 

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import { expectError } from '../../../test/support/errors.js';
 import { encodeModel, graphOf, probeModel, readModel, shapesFrom, tensorOf } from '../src/index.js';
-import { expectError, info, node, session, smallModel, ZOO_MODELS, zooPath } from './helpers.js';
+import { info, node, session, smallModel, ZOO_MODELS, zooPath } from './helpers.js';
 
 async function shapesOf(graph: ReturnType<typeof graphOf>, inputs: Record<string, number[]>) {
   const probe = await session(encodeModel(probeModel(graph, inputs)), 'basic');

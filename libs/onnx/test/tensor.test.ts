@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { expectError } from '../../../test/support/errors.js';
 import {
   checkTensor,
   float32Of,
@@ -13,7 +14,6 @@ import {
   tensorOf,
   tensorStrings,
 } from '../src/index.js';
-import { expectError } from './helpers.js';
 
 /** Two elements (of C64 and C128: one) of each dtype: in its typed field, and the bytes they are. */
 const STORED: Record<OnnxDtype, [Partial<TensorProto>, number[]]> = {

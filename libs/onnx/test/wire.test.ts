@@ -1,10 +1,11 @@
 import { describe, expect, it } from 'vitest';
+import { expectError } from '../../../test/support/errors.js';
 import { decode } from '../src/decode.js';
 import { encode } from '../src/encode.js';
 import { type AttributeProto, decodeModel, encodeModel, type TensorProto } from '../src/index.js';
 import { ATTRIBUTE, DIMENSION, MODEL, NODE, TENSOR } from '../src/onnx-schema.js';
 import { BackwardWriter } from '../src/wire-write.js';
-import { expectError, smallModel } from './helpers.js';
+import { smallModel } from './helpers.js';
 
 /** Bytes of a varint, a tag, or a length-delimited field, by hand. */
 const varint = (value: bigint): number[] =>

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { temporaryFolders } from '../../../test/support/folders.js';
 import {
   between,
   constantsToInitializers,
@@ -15,7 +16,7 @@ import {
   tensorData,
   writeModel,
 } from '../src/index.js';
-import { numbers, run, temporaryFolders, ZOO_MODELS, zooPath } from './helpers.js';
+import { numbers, run, ZOO_MODELS, zooPath } from './helpers.js';
 
 const makeFolder = temporaryFolders();
 

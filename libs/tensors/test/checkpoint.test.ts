@@ -1,5 +1,6 @@
 import { readdir } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
+import { expectError } from '../../../test/support/errors.js';
 import {
   checkpointFromInventory,
   describeCheckpoint,
@@ -8,7 +9,6 @@ import {
   localFileFolder,
   localFolder,
 } from '../src/index.js';
-import { expectError } from './helpers.js';
 import { indexOf, memory, PICKLE, refused, sharded, tensor, unsafe, weights } from './memory-folder.js';
 
 const ZOO = new URL('../../../examples/zoo/vit6/', import.meta.url).pathname;

@@ -3,6 +3,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { deflateRawSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
+import { expectError } from '../../../test/support/errors.js';
+import { temporaryFolders } from '../../../test/support/folders.js';
 import {
   checkFinite,
   checkLabels,
@@ -14,7 +16,6 @@ import {
   openDataset,
   type TensorData,
 } from '../src/index.js';
-import { expectError, temporaryFolders } from './helpers.js';
 import { matrix, type WrittenMember, zipFile } from './zip-writer.js';
 
 const FIXTURES = fileURLToPath(new URL('./fixtures/', import.meta.url));

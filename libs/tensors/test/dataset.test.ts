@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
+import { expectError } from '../../../test/support/errors.js';
 import { describeDataset, encodeSafetensors, localFileFolder, type TensorData } from '../src/index.js';
-import { expectError } from './helpers.js';
 import { memory, PICKLE, tensor } from './memory-folder.js';
 import { matrix, zipFile } from './zip-writer.js';
 

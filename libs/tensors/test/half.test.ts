@@ -1,5 +1,6 @@
 import type { Dtype } from '@amalgam/contracts';
 import { describe, expect, it } from 'vitest';
+import { expectError } from '../../../test/support/errors.js';
 import {
   decodeBf16,
   decodeE4m3,
@@ -12,7 +13,6 @@ import {
   fromFloat32,
   toFloat32,
 } from '../src/index.js';
-import { expectError } from './helpers.js';
 
 /** The textbook formula of an IEEE-like format, in powers of two rather than units of the last place. */
 function textbook(bits: number, exponentBits: number, mantissaBits: number, ieee: boolean): number {

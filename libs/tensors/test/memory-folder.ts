@@ -1,4 +1,5 @@
 import { expect } from 'vitest';
+import { expectError } from '../../../test/support/errors.js';
 import {
   type ByteSource,
   bytesSource,
@@ -7,7 +8,6 @@ import {
   type ReadableFolder,
   type TensorData,
 } from '../src/index.js';
-import { expectError } from './helpers.js';
 
 /** The beginning of a pickle, protocol 2. */
 export const PICKLE = Buffer.from('80027d71002e0000000000000000', 'hex');

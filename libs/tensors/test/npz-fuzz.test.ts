@@ -4,8 +4,8 @@ import { fileURLToPath } from 'node:url';
 import { AmalgamError } from '@amalgam/contracts';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { temporaryFolders } from '../../../test/support/folders.js';
 import { describeDataset, localFileFolder, openDataset } from '../src/index.js';
-import { temporaryFolders } from './helpers.js';
 import { memory } from './memory-folder.js';
 import { matrix, zipFile } from './zip-writer.js';
 

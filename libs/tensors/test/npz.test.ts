@@ -2,8 +2,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { crc32, deflateRawSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
+import { expectError } from '../../../test/support/errors.js';
 import { describeDataset, localFileFolder } from '../src/index.js';
-import { expectError } from './helpers.js';
 import { memory } from './memory-folder.js';
 import { matrix, npyFile, type WrittenMember, zipFile } from './zip-writer.js';
 

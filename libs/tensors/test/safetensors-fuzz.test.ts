@@ -1,8 +1,8 @@
 import { AmalgamError, DTYPES, dtypeBytes } from '@amalgam/contracts';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { expectError } from '../../../test/support/errors.js';
 import { bytesSource, encodeHeader, encodeSafetensors, readHeader, readSafetensors } from '../src/index.js';
-import { expectError } from './helpers.js';
 
 const small = encodeSafetensors(
   [

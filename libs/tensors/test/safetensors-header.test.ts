@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import { expectError } from '../../../test/support/errors.js';
 import { type ByteSource, bytesSource, readHeader } from '../src/index.js';
-import { expectError, rawFile } from './helpers.js';
+import { rawFile } from './helpers.js';
 
 const read = (bytes: Uint8Array) => readHeader(bytesSource('m.safetensors', bytes));
 const entry = (dtype: string, shape: unknown, begin: number, end: number) =>

@@ -1,6 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { expectError } from '../../../test/support/errors.js';
+import { temporaryFolders } from '../../../test/support/folders.js';
 import {
   bytesSource,
   encodeHeader,
@@ -10,7 +12,6 @@ import {
   readSafetensors,
   writeSafetensors,
 } from '../src/index.js';
-import { expectError, temporaryFolders } from './helpers.js';
 
 const folder = temporaryFolders();
 const ZOO = new URL('../../../examples/zoo/vit6/base.safetensors', import.meta.url).pathname;

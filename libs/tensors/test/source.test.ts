@@ -1,8 +1,9 @@
 import { mkdir, symlink, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { expectError } from '../../../test/support/errors.js';
+import { temporaryFolders } from '../../../test/support/folders.js';
 import { bytesSource, fileSource, localFileFolder, localFolder } from '../src/index.js';
-import { expectError, temporaryFolders } from './helpers.js';
 
 const folder = temporaryFolders();
 const content = Uint8Array.from({ length: 100 }, (_, i) => i);

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import { expectError } from '../../../test/support/errors.js';
 import { BUILTIN_TEMPLATES, commonestTemplate, statedChatTemplate } from '../src/index.js';
-import { bpe, expectError, read } from './support.js';
+import { bpe, read } from './support.js';
 
 const withTemplate = (template: string | null) =>
   read({

@@ -1,7 +1,8 @@
 import type { Recipe } from '@amalgam/contracts';
 import { describe, expect, it } from 'vitest';
+import { expectError } from '../../../test/support/errors.js';
 import { planTokens } from '../src/index.js';
-import { bpe, type Content, expectError, folderOf } from './support.js';
+import { bpe, type Content, folderOf } from './support.js';
 
 type Files = Record<string, Content>;
 type Wish = Pick<Recipe, 'tokenizer' | 'chat_template'>;

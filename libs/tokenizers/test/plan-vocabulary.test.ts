@@ -1,7 +1,8 @@
 import type { TokenizerRecipe } from '@amalgam/contracts';
 import { describe, expect, it } from 'vitest';
+import { expectError } from '../../../test/support/errors.js';
 import { planVocabulary, type RowPicks, type VocabularyInput, type VocabularyPlan } from '../src/index.js';
-import { type AddedSpec, bpe, expectError, read, wordpiece } from './support.js';
+import { type AddedSpec, bpe, read, wordpiece } from './support.js';
 
 /** A model whose vocabulary is these letters and added tokens, with this many rows; by default one for each id. */
 async function model(letters: string, extra: AddedSpec[] = [], rows?: number): Promise<VocabularyInput> {

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
+import { expectError } from '../../../test/support/errors.js';
 import { readTokenizer, TokenizerFiles } from '../src/index.js';
 import { writeBytes, writeFloat, writeVarint } from '../src/protobuf.js';
-import { bpe, expectError, folderOf, read, unigram, wordpiece } from './support.js';
+import { bpe, folderOf, read, unigram, wordpiece } from './support.js';
 
 const SPECIAL = { bos_token: '<s>', eos_token: { content: '</s>' }, pad_token: '<nowhere>' };
 

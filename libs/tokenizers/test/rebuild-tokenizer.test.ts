@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
+import { expectError } from '../../../test/support/errors.js';
 import { planVocabulary, rebuildTokenizer, type VocabularyInput } from '../src/index.js';
 import { writeBytes, writeFloat, writeVarint } from '../src/protobuf.js';
 import { readPieces } from '../src/sentencepiece.js';
-import { bpe, type Content, expectError, folderOf, read, unigram, wordpiece } from './support.js';
+import { bpe, type Content, folderOf, read, unigram, wordpiece } from './support.js';
 
 type Files = Record<string, Content>;
 

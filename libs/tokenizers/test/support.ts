@@ -1,6 +1,4 @@
-import { AmalgamError, type ErrorCode } from '@amalgam/contracts';
 import { bytesSource, type FolderFile, type ReadableFolder } from '@amalgam/tensors';
-import { expect } from 'vitest';
 import { readTokenizer, type TokenizerDescription, TokenizerFiles } from '../src/index.js';
 
 export type Content = string | Uint8Array | Record<string, unknown>;
@@ -110,19 +108,4 @@ export function unigram(pieces: readonly (readonly [string, number])[], extra: r
     decoder: { type: 'Metaspace', replacement: '▁', prepend_scheme: 'always', split: true },
     model: { type: 'Unigram', unk_id: 0, vocab: pieces, byte_fallback: false },
   };
-}
-
-/** `work` fails with this code, and the detail has all of `parts`. */
-export async function expectError(work: () => unknown, code: ErrorCode, ...parts: string[]): Promise<AmalgamError> {
-  let error: unknown;
-  try {
-    await work();
-  } catch (thrown) {
-    error = thrown;
-  }
-  expect(error).toBeInstanceOf(AmalgamError);
-  const found = error as AmalgamError;
-  expect(found.code).toBe(code);
-  for (const part of parts) expect(found.detail).toContain(part);
-  return found;
 }
