@@ -1,5 +1,6 @@
 import { AmalgamError } from '@amalgam/contracts';
 import type { Found } from '@amalgam/methods';
+import { allOrFirstFailure } from './gather.js';
 import type { Cut, Job, Naming, ScanResult, Span, SurveyTask, Task, Window } from './job.js';
 import { countElements, sample, toTasks } from './spans.js';
 
@@ -77,22 +78,18 @@ export async function searchGroup(
   const tasks = toTasks(group.tensors, job.chunkElements, scanTarget(group.elements, job.chunkElements));
   const { naming } = order;
   const bins = 2 ** Math.min(18, Math.floor(Math.log2(histogramBytes / 4 / (tasks.length * searches.length))));
+  // Which task has how many equals tells where ties end. Where that does not matter one histogram serves for all tasks.
+  const isJoined = !order.tiesMatter && group.elements < 2 ** 32;
 
   const found: (Place | undefined)[] = searches.map(() => undefined);
-  let windows: (Window | null)[] = await sampleWindows(
-    order,
-    group,
-    searches,
-    { each: bins, all: histogramBytes / 4 },
-    run,
-  );
+  const sampled = await sampleWindows(order, group, searches, { each: bins, all: histogramBytes / 4 }, run);
+  let windows: (Window | null)[] = isJoined ? widened(sampled, histogramBytes / 16) : sampled;
   while (windows.some((window) => window !== null)) {
     const current = windows;
-    const scans = await Promise.all(
-      tasks.map((spans) =>
-        run<ScanResult>({ kind: 'scan', spans, windows: current, naming, survey: toSurvey(order, spans) }),
-      ),
+    const running = tasks.map((spans) =>
+      run<ScanResult>({ kind: 'scan', spans, windows: current, naming, survey: toSurvey(order, spans) }),
     );
+    const scans = isJoined ? [await join(running, current)] : await Promise.all(running);
     windows = await Promise.all(
       current.map(async (window, i) => {
         if (window === null) return null;
@@ -105,6 +102,37 @@ export async function searchGroup(
     );
   }
   return found.map((place) => place!);
+}
+
+/** The windows with a bin for each key, if there are no more than `bins` in all. */
+function widened(windows: Window[], bins: number): Window[] {
+  const exact = windows.map((window) => (window.largest ? window : fit(window.model, window.low, window.high, bins)));
+  const isEnough = exact.reduce((sum, window) => sum + window.bins, 0) <= bins;
+  return isEnough ? exact.map((window, i) => ({ ...window, common: windows[i]!.common })) : windows;
+}
+
+/** The results of a scan's tasks as if it had one, added up as they come. */
+async function join(running: Promise<ScanResult>[], windows: (Window | null)[]): Promise<ScanResult> {
+  let all: ScanResult | undefined;
+  await allOrFirstFailure(
+    running.map(async (task) => {
+      const next = await task;
+      if (all === undefined) all = next;
+      else addScan(all, next, windows);
+    }),
+  );
+  return all!;
+}
+
+function addScan(to: ScanResult, next: ScanResult, windows: (Window | null)[]): void {
+  windows.forEach((window, i) => {
+    if (window === null) return;
+    to.above[i]! += next.above[i]!;
+    const [sum, own] = [to.histograms[i]!, next.histograms[i]!];
+    if (!window.largest) addTo(sum, own);
+    else if (own[0]! > sum[0]!) sum.set(own);
+    else if (own[0] === sum[0]) sum[1]! += own[1]!;
+  });
 }
 
 function keysOf({ signed }: Order): number {
@@ -239,7 +267,7 @@ function resolveLargest(scans: ScanResult[], search: number): Resolved {
   return { key, ties: 1, equal: own.map(([largest, count]) => (largest === key ? count! : 0)) };
 }
 
-function addTo(total: Float64Array, counts: Uint32Array): void {
+function addTo(total: Float64Array | Uint32Array, counts: Uint32Array): void {
   for (let i = 0; i < total.length; i++) total[i]! += counts[i]!;
 }
 
