@@ -113,6 +113,31 @@ describe('migrate', () => {
     ).toEqual([{ type: 'merge.queued', endpoint_id: null, schedule_step: 3, same: true }]);
   });
 
+  it('places the events that there are by project and time, a merge’s own in their order, and goes on after them', async () => {
+    for (const name of await readdir(dir)) if (name > '20261128') await rm(join(dir, name), { recursive: true });
+    await migrate({ url: database.url, dir });
+    await query(`INSERT INTO projects (id, name) VALUES ('prj_1', 'p'), ('prj_2', 'q'), ('prj_3', 'r')`);
+    await query(`INSERT INTO merges (id, project_id, state, method, recipe) VALUES
+                 ('mrg_1', 'prj_1', 'queued', 'linear', '{}'), ('mrg_2', 'prj_1', 'queued', 'linear', '{}'),
+                 ('mrg_3', 'prj_2', 'queued', 'linear', '{}')`);
+    const event = (merge: number, seq: number, second: number) =>
+      `('evt_${merge}${seq}', 'mrg_${merge}', ${seq}, 'merge.queued', '{}', '2026-11-01T00:00:0${second}Z')`;
+    await query(`INSERT INTO events (id, merge_id, seq, type, data, created_at)
+                 VALUES ${[event(1, 1, 1), event(1, 2, 3), event(2, 1, 2), event(3, 1, 4)].join(', ')}`);
+
+    await migrate({ url: database.url });
+    expect(await query(`SELECT id, project_id, position::int FROM events ORDER BY project_id, position`)).toEqual([
+      { id: 'evt_11', project_id: 'prj_1', position: 1 },
+      { id: 'evt_21', project_id: 'prj_1', position: 2 },
+      { id: 'evt_12', project_id: 'prj_1', position: 3 },
+      { id: 'evt_31', project_id: 'prj_2', position: 1 },
+    ]);
+    await query(`INSERT INTO events (id, project_id, merge_id, seq, type, data)
+                 VALUES ('evt_22', 'prj_1', 'mrg_2', 2, 'merge.started', '{}')`);
+    const heads = ['prj_1', 'prj_2', 'prj_3'].map((id) => query(`SELECT place_events('${id}')::int AS head`));
+    expect((await Promise.all(heads)).flat()).toEqual([{ head: 4 }, { head: 1 }, { head: 0 }]);
+  });
+
   it('refuses when an applied file was changed, and names it', async () => {
     await migrate({ url: database.url, dir });
     await writeFile(join(dir, '20261123000000_init', 'migration.sql'), 'SELECT 1;');
