@@ -73,20 +73,24 @@ export interface SurveyTask {
 
 /**
  * A range [low, high) of keys (float32 bits without sign, or order keys of libs/kernels for a ranking by value) of one model's task
- * vector or of what a ranking makes of it, counted into `bins` bins of 2^shift keys.
+ * vector or of what a ranking makes of it.
  */
-export interface Window {
-  /** As the task's `naming` says. */
-  model: number;
-  low: number;
-  high: number;
-  shift: number;
-  bins: number;
-  /** A key of the range that is expected often, or -1; it speeds up the count and changes nothing else. */
-  common: number;
-  /** Instead: the two bins become the largest key and how many entries have it. */
-  largest: boolean;
-}
+export type Window = { model: number } & (
+  | {
+      /** Entries are counted into `bins` bins of 2^shift keys. */
+      kind: 'counts';
+      low: number;
+      high: number;
+      shift: number;
+      bins: number;
+      /** A key of the range that is expected often, or -1; it speeds up the count and changes nothing else. */
+      common: number;
+    }
+  /** The entries themselves, `most` of them in a task at most. */
+  | { kind: 'list'; low: number; high: number; most: number }
+  /** The largest key and how many entries have it. */
+  | { kind: 'largest' }
+);
 
 /** A place in the order of one model's entries by magnitude, lowest index first among equals, as it falls in one tensor. */
 export interface Cut {
@@ -104,8 +108,10 @@ export interface Band {
 }
 
 export type Task =
-  /** Counts keys in each window (null: none to count), of the task vectors or of a ranking. */
+  /** Looks into each window (null: none to look into), of the task vectors or of a ranking. */
   | { kind: 'scan'; spans: Span[]; windows: (Window | null)[]; naming: Naming; survey: SurveyTask | null }
+  /** Finds places in the order of one model's entries in the spans, which are few enough to be held. */
+  | { kind: 'sample'; spans: Span[]; model: number; naming: Naming; ranks: number[]; survey: SurveyTask | null }
   /** Finds the `nth` entry (1-based, in order) of a model whose key equals `key`. */
   | {
       kind: 'locate';
@@ -167,9 +173,23 @@ export type Task =
   | { kind: 'digest'; path: string };
 
 export interface ScanResult {
-  /** By window: keys at or above it, and its bins. */
+  /** By window: keys at or above it. */
   above: number[];
-  histograms: (Uint32Array | null)[];
+  /**
+   * By window: its bins; or its entries, each a key and where it is in the task's spans, one behind the other; or the largest key and its
+   * count. Null: no window, or a list that had not enough room.
+   */
+  words: (Uint32Array | null)[];
+}
+
+/** A place in the order of a sample. */
+export interface SamplePlace {
+  key: number;
+  /** Of the entries with that key those below this index of the sample lie before it. */
+  end: number;
+  /** Entries of larger keys, and of that key or larger ones. */
+  above: number;
+  upTo: number;
 }
 
 export interface SpanStatistics {

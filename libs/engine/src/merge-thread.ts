@@ -58,6 +58,8 @@ export class MergeThread implements JobThread<Task> {
     switch (task.kind) {
       case 'scan':
         return this.#scanner.scan(task.spans, task.windows, task.naming, task.survey);
+      case 'sample':
+        return this.#scanner.sample(task.spans, task.model, task.ranks, task.naming, task.survey);
       case 'locate':
         return this.#scanner.locate(task.spans, task.model, task.naming, task.key, task.nth, task.survey);
       case 'sums':

@@ -1,8 +1,9 @@
 import { AmalgamError } from '@amalgam/contracts';
 import type { Kernels, Pointer } from '@amalgam/kernels';
-import type { Block, Ranking } from '@amalgam/methods';
-import type { Job, Naming, ScanResult, Span, SurveyTask, Window } from './job.js';
+import { BLOCK, type Block, type Ranking } from '@amalgam/methods';
+import type { Job, Naming, SamplePlace, ScanResult, Span, SurveyTask, Window } from './job.js';
 import type { ReadBlock, SpanReader } from './span-reader.js';
+import { countElements } from './spans.js';
 
 /** What a thread lends to its parts. */
 export interface Scene {
@@ -27,40 +28,78 @@ export class Scanner {
   }
 
   scan(spans: Span[], windows: (Window | null)[], naming: Naming, survey: SurveyTask | null): ScanResult {
-    const { kernels, reader } = this.#scene;
-    const { ops } = kernels;
-    const places = this.#histograms(windows);
+    const { reader } = this.#scene;
+    const areas = this.#areas(windows);
     const above = windows.map(() => 0);
+    let passed = 0;
     spans.forEach((span, at) => {
       const view = this.#view(span, at, survey);
       const columns = windows.map((window) => (window === null ? -1 : this.#placeOf(span, window.model, naming)));
       const isRaw = windows.map(
-        (window, i) => window !== null && view.isInput && !window.largest && reader.isRawPair(span, columns[i]!),
+        (window, i) =>
+          window !== null && view.isInput && window.kind !== 'largest' && reader.isRawPair(span, columns[i]!),
       );
       const blockwise = windows.some((window, i) => window !== null && !isRaw[i]);
+      const first = passed - span.start;
       reader.forEachChunk(span, view.wanted(columns), (chunk) => {
-        windows.forEach((window, i) => {
-          if (window === null || !isRaw[i]) return;
-          const { low, high, shift, common } = window;
-          const pair = chunk.rawPair(columns[i]!);
-          above[i]! += ops.countDifferencesBF16(pair.model, pair.base, pair.n, low, high, shift, places[i]!, common);
-        });
+        if (isRaw.includes(true)) {
+          // Block by block, so that what several windows look at stays in the nearest cache.
+          const pairs = columns.map((column, i) => (isRaw[i] ? chunk.rawPair(column) : null));
+          for (let at = 0; at < chunk.count; at += BLOCK) {
+            const n = Math.min(BLOCK, chunk.count - at);
+            windows.forEach((window, i) => {
+              const pair = pairs[i];
+              if (window === null || !pair) return;
+              const [model, base] = [pair.model + at * 2, pair.base + at * 2];
+              above[i]! += this.#countRaw(model, base, n, window, areas[i]!, first + chunk.start + at);
+            });
+          }
+        }
         if (blockwise) {
           chunk.forEachBlock((block) => {
             const columnAt = view.columns(block);
             windows.forEach((window, i) => {
               if (window === null || isRaw[i]) return;
-              above[i]! += this.#count(columnAt(columns[i]!), block.n, window, places[i]!, view.signed);
+              const data = columnAt(columns[i]!);
+              above[i]! += this.#count(data, block.n, window, areas[i]!, first + block.index, view.signed);
             });
           });
         }
         this.#scene.advance(chunk.bytesRead);
       });
+      passed += span.count;
     });
-    return {
-      above,
-      histograms: windows.map((window, i) => window && kernels.words(places[i]!, window.bins).slice()),
-    };
+    return { above, words: windows.map((window, i) => window && this.#wordsOf(window, areas[i]!)) };
+  }
+
+  /** Finds the entries that the ranks lie up to among a model's entries in the spans, which are held for it. */
+  sample(spans: Span[], model: number, ranks: number[], naming: Naming, survey: SurveyTask | null): SamplePlace[] {
+    const { kernels, reader } = this.#scene;
+    const { ops } = kernels;
+    const size = countElements(spans);
+    const result = this.#room(4 + size);
+    const keys = result + 16;
+    let next = keys;
+    let signed = false;
+    spans.forEach((span, at) => {
+      const view = this.#view(span, at, survey);
+      const column = this.#placeOf(span, model, naming);
+      signed = view.signed;
+      reader.forEachChunk(span, view.wanted([column]), (chunk) => {
+        chunk.forEachBlock((block) => {
+          const data = view.columns(block)(column);
+          if (signed) ops.signedKeys(data, next, block.n);
+          else kernels.words(next, block.n).set(kernels.words(data, block.n));
+          next += block.n * 4;
+        });
+        this.#scene.advance(0);
+      });
+    });
+    return ranks.map((rank) => {
+      ops.findPlace(keys, size, rank, signed, result);
+      const [key, end, above, upTo] = kernels.words(result, 4);
+      return { key: signed ? (key! ^ 0x80000000) >>> 0 : key!, end: end!, above: above!, upTo: upTo! };
+    });
   }
 
   /** Finds the `nth` entry (1-based, in order) of a model whose key equals `key`. */
@@ -120,34 +159,93 @@ export class Scanner {
     };
   }
 
-  #count(data: Pointer, n: number, window: Window, place: Pointer, signed: boolean): number {
+  /** Entries above the window. `first`: place of the first in the task. */
+  #count(data: Pointer, n: number, window: Window, area: Pointer, first: number, signed: boolean): number {
     const { kernels } = this.#scene;
     const { ops } = kernels;
-    const { low, high, shift, common } = window;
-    if (window.largest) {
-      const best = kernels.words(place, 2);
-      const key = signed ? ops.largestOrdered(data, n) >>> 0 : ops.largestMagnitude(data, n);
-      if (key < best[0]!) return 0;
-      const count = signed ? ops.countEqualOrdered(data, n, key) : ops.countEqual(data, n, key);
-      best[1] = key === best[0] ? best[1]! + count : count;
-      best[0] = key;
-      return 0;
+    switch (window.kind) {
+      case 'counts': {
+        const { low, high, shift, common } = window;
+        if (signed) return ops.countOrdered(data, n, low, high, shift, area);
+        return ops.countMagnitudes(data, n, low, high, shift, area, common);
+      }
+      case 'list':
+        if (!this.#hasRoom(window.most, area, n)) return 0;
+        if (signed) return ops.listOrdered(data, n, window.low, window.high, area, first);
+        return ops.listMagnitudes(data, n, window.low, window.high, area, first);
+      case 'largest': {
+        const best = kernels.words(area, 2);
+        const key = signed ? ops.largestOrdered(data, n) >>> 0 : ops.largestMagnitude(data, n);
+        if (key < best[0]!) return 0;
+        const count = signed ? ops.countEqualOrdered(data, n, key) : ops.countEqual(data, n, key);
+        best[1] = key === best[0] ? best[1]! + count : count;
+        best[0] = key;
+        return 0;
+      }
     }
-    if (signed) return ops.countOrdered(data, n, low, high, shift, place);
-    return ops.countMagnitudes(data, n, low, high, shift, place, common);
   }
 
-  /** Zeroed histograms for the windows. */
-  #histograms(windows: (Window | null)[]): Pointer[] {
+  /** As #count, of the differences of raw bfloat16 values. */
+  #countRaw(model: Pointer, base: Pointer, n: number, window: Window, area: Pointer, first: number): number {
+    const { ops } = this.#scene.kernels;
+    switch (window.kind) {
+      case 'counts': {
+        const { low, high, shift, common } = window;
+        return ops.countDifferencesBF16(model, base, n, low, high, shift, area, common);
+      }
+      case 'list':
+        if (!this.#hasRoom(window.most, area, n)) return 0;
+        return ops.listDifferencesBF16(model, base, n, window.low, window.high, area, first);
+      case 'largest':
+        throw new TypeError('the largest key is looked for among float32 values');
+    }
+  }
+
+  /** Have `n` more entries room in a list? If not, it is given up. */
+  #hasRoom(most: number, area: Pointer, n: number): boolean {
+    const length = this.#scene.kernels.words(area, 1);
+    if (length[0]! + n > most + BLOCK) length[0] = GIVEN_UP;
+    return length[0] !== GIVEN_UP;
+  }
+
+  #wordsOf(window: Window, area: Pointer): Uint32Array | null {
     const { kernels } = this.#scene;
-    const words = windows.reduce((sum, window) => sum + (window?.bins ?? 0), 0);
-    if (words > this.#area.words) this.#area = { pointer: kernels.allocate(words * 4), words };
-    kernels.words(this.#area.pointer, words).fill(0);
-    let next = this.#area.pointer;
+    if (window.kind !== 'list') return kernels.words(area, wordsFor(window)).slice();
+    const length = kernels.words(area, 1)[0]!;
+    return length === GIVEN_UP ? null : kernels.words(area + 4, 2 * length).slice();
+  }
+
+  /** Zeroed areas for the windows. */
+  #areas(windows: (Window | null)[]): Pointer[] {
+    const { kernels } = this.#scene;
+    let next = this.#room(windows.reduce((sum, window) => sum + wordsFor(window), 0));
     return windows.map((window) => {
-      const place = next;
-      next += (window?.bins ?? 0) * 4;
-      return place;
+      const area = next;
+      // Of a list only the length must be 0.
+      kernels.words(area, window?.kind === 'list' ? 1 : wordsFor(window)).fill(0);
+      next += wordsFor(window) * 4;
+      return area;
     });
+  }
+
+  #room(words: number): Pointer {
+    if (words > this.#area.words) this.#area = { pointer: this.#scene.kernels.allocate(words * 4), words };
+    return this.#area.pointer;
+  }
+}
+
+/** What a list's length is when it had not enough room. */
+const GIVEN_UP = 0xffffffff;
+
+function wordsFor(window: Window | null): number {
+  switch (window?.kind) {
+    case undefined:
+      return 0;
+    case 'counts':
+      return window.bins;
+    case 'list':
+      return 1 + 2 * (window.most + BLOCK);
+    case 'largest':
+      return 2;
   }
 }

@@ -33,13 +33,14 @@ export interface OutArea {
 export interface Chunk {
   /** Index of its first element in the tensor. */
   start: number;
+  count: number;
   bytesRead: number;
   forEachBlock(visit: (block: ReadBlock) => void): void;
   /** Where a block's output bytes go before they are written. */
   outAt(block: ReadBlock, area: OutArea): Pointer;
   outBytes(area: OutArea): Uint8Array;
   /** Where the raw bytes of a model and of the base are. */
-  rawPair(model: number): { model: Pointer; base: Pointer; n: number };
+  rawPair(model: number): { model: Pointer; base: Pointer };
 }
 
 /**
@@ -119,6 +120,7 @@ export class SpanReader {
     const areaAt = (area: OutArea) => this.#rawOut + area.from * this.#job.chunkElements;
     return {
       start,
+      count,
       bytesRead,
       forEachBlock: (visit) => {
         for (let at = 0; at < count; at += BLOCK) {
@@ -127,7 +129,7 @@ export class SpanReader {
       },
       outAt: (block, area) => areaAt(area) + (block.index - start) * area.width,
       outBytes: (area) => this.#kernels.bytes(areaAt(area), count * area.width),
-      rawPair: (model) => ({ model: this.#rawModels[model]!, base: this.#rawBase, n: count }),
+      rawPair: (model) => ({ model: this.#rawModels[model]!, base: this.#rawBase }),
     };
   }
 

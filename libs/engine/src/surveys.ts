@@ -12,7 +12,8 @@ import {
 import { allOrFirstFailure } from './gather.js';
 import type { Job } from './job.js';
 import { HISTOGRAM_BYTES } from './memory.js';
-import { GROUPS_AT_ONCE, type Group, keyToValue, mapLimited, type Order, type RunTask, searchGroup } from './search.js';
+import { type Group, keyToValue, type Order, type RunTask } from './order.js';
+import { GROUPS_AT_ONCE, mapLimited, searchGroup } from './search.js';
 import { toTasks } from './spans.js';
 import type { Bands } from './trim.js';
 

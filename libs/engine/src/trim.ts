@@ -1,8 +1,9 @@
 import { keptOf } from '@amalgam/methods';
 import type { Band, Job } from './job.js';
 import { HISTOGRAM_BYTES } from './memory.js';
+import { keyToValue, type Place, type RunTask } from './order.js';
 import { rankedGroups } from './ranked-groups.js';
-import { GROUPS_AT_ONCE, keyToValue, mapLimited, type Place, type RunTask, searchGroup } from './search.js';
+import { GROUPS_AT_ONCE, mapLimited, searchGroup } from './search.js';
 
 /** What is kept by tensor and model, and for a ranking of whole models each model's threshold. */
 export interface Bands {

@@ -11,6 +11,8 @@ export * from './elect';
 export * from './random';
 export * from './rank';
 export * from './band';
+export * from './list';
+export { findPlace } from './place';
 export * from './overlap';
 export * from './spread';
 export * from './product';

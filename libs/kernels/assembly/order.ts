@@ -1,13 +1,5 @@
-// Exact selection by value, as select.ts selects by magnitude. The *order key* of a float32 is an unsigned integer that orders
-// values: -NaN, -infinity, ... -0 = +0, ... infinity, NaN.
-
-@inline
-function orderKey(at: usize): u32 {
-  const bits = load<u32>(at);
-  // All ones below zero, so that larger magnitudes come first there; else only the sign's place. -0 counts as +0.
-  const flip: u32 = <u32>(<i32>bits >> 31) | 0x80000000;
-  return bits == 0x80000000 ? bits : bits ^ flip;
-}
+// Exact selection by value, as select.ts selects by magnitude, over order keys (keys.ts).
+import { orderKey } from './keys';
 
 /** As countMagnitudes of select.ts, over order keys. */
 export function countOrdered(src: usize, n: i32, low: u32, high: u32, shift: i32, histogram: usize): i32 {

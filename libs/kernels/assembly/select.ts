@@ -1,7 +1,5 @@
-// Exact selection by magnitude without sorting. The *key* of a float32 is its bits without the sign: as an integer it orders
-// magnitudes (NaN above infinity), so "the k largest" is a question of counting keys.
-
-const MAGNITUDE: i32 = 0x7fffffff;
+// Exact selection by magnitude without sorting: "the k largest" is a question of counting keys (keys.ts).
+import { differenceKey, lanes, MAGNITUDE } from './keys';
 
 /**
  * Counts keys >= high, and adds each key of [low, high) to the histogram of uint32 at `histogram`, in bin (key - low) >> shift.
@@ -118,18 +116,6 @@ export function countDifferencesBF16(
     else if (key >= low) addKey(key, low, shift, histogram);
   }
   return count;
-}
-
-@inline
-function differenceKey(a: usize, b: usize, i: i32): i32 {
-  const x = reinterpret<f32>((<u32>load<u16>(a + (<usize>i << 1))) << 16);
-  const y = reinterpret<f32>((<u32>load<u16>(b + (<usize>i << 1))) << 16);
-  return reinterpret<i32>(x - y) & MAGNITUDE;
-}
-
-@inline
-function lanes(x: v128): i32 {
-  return i32x4.extract_lane(x, 0) + i32x4.extract_lane(x, 1) + i32x4.extract_lane(x, 2) + i32x4.extract_lane(x, 3);
 }
 
 @inline

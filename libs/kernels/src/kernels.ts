@@ -118,6 +118,19 @@ interface Exports {
   rankProbabilities(data: Pointer, rows: number, c: number, scratch: Pointer, low: number, high: number): void;
   markBand(data: Pointer, rows: number, c: number, kept: number, outliers: number): void;
   keepMarked(data: Pointer, marks: Pointer, n: number): number;
+  findPlace(data: Pointer, n: number, rank: number, signed: boolean, result: Pointer): void;
+  listMagnitudes(src: Pointer, n: number, low: number, high: number, list: Pointer, first: number): number;
+  listDifferencesBF16(
+    a: Pointer,
+    b: Pointer,
+    n: number,
+    low: number,
+    high: number,
+    list: Pointer,
+    first: number,
+  ): number;
+  listOrdered(src: Pointer, n: number, low: number, high: number, list: Pointer, first: number): number;
+  signedKeys(src: Pointer, dst: Pointer, n: number): void;
   addProduct(a: Pointer, b: Pointer, c: Pointer, m: number, k: number, n: number): void;
   addProductTransposed(a: Pointer, b: Pointer, c: Pointer, m: number, k: number, n: number): void;
   keepRandomEach(data: Pointer, n: number, words: Pointer, probabilities: Pointer, rescale: boolean): number;

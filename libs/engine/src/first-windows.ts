@@ -1,0 +1,57 @@
+import type { SamplePlace, Window } from './job.js';
+import { type Group, lastKey, type Order, type Place, placeAt, type RunTask, type Search, toSurvey } from './order.js';
+import { countElements, sample } from './spans.js';
+import { type Room, toWindow } from './windows.js';
+
+/** How far from the sampled place the true one is looked for first, in standard deviations of independent draws. */
+const SAMPLE_DEVIATIONS = 6;
+
+/** Guesses, from a spread sample, where each search should look. A group that is all in its sample is done. */
+export async function firstWindows(
+  order: Order,
+  group: Group,
+  searches: Search[],
+  room: Room,
+  run: RunTask,
+): Promise<(Window | Place)[]> {
+  const spans = sample(group.tensors);
+  const size = countElements(spans);
+  const isAll = size === group.elements;
+  const survey = toSurvey(order, spans);
+  // What comes first needs no window, and a derived quantity's first no other look.
+  const isFirst = ({ rank }: Search) => !isAll && rank === 1 && order.survey !== null;
+  const around = (rank: number) => {
+    const share = rank / group.elements;
+    const margin = SAMPLE_DEVIATIONS * Math.sqrt(size * share * (1 - share)) + 16;
+    const middle = share * size;
+    const bounds = [middle - margin, middle, middle + margin];
+    return bounds.map((bound) => Math.min(size, Math.max(1, Math.round(bound))));
+  };
+  const places = new Map<number, SamplePlace[][]>();
+  await Promise.all(
+    [...new Set(searches.filter((search) => !isFirst(search)).map(({ model }) => model))].map(async (model) => {
+      const own = searches.filter((search) => search.model === model && !isFirst(search));
+      const ranks = own.map(({ rank }) => (isAll ? [rank] : around(rank)));
+      const { naming } = order;
+      const list = await run<SamplePlace[]>({ kind: 'sample', spans, model, naming, ranks: ranks.flat(), survey });
+      places.set(
+        model,
+        ranks.map((each) => list.splice(0, each.length)),
+      );
+    }),
+  );
+  return searches.map((search): Window | Place => {
+    const { model } = search;
+    if (isFirst(search)) return { kind: 'largest', model };
+    const found = places.get(model)!.shift()!;
+    if (isAll) return placeAt(found[0]!.key, spans, found[0]!.end);
+    const [top, middle, bottom] = found as [SamplePlace, SamplePlace, SamplePlace];
+    // Beyond the ends of the sample there may be anything.
+    const [fromEnd, toEnd] = [top.above === 0, bottom.upTo === size];
+    const high = fromEnd ? lastKey(order) : Math.min(lastKey(order), top.key + 1);
+    const low = toEnd ? 0 : Math.min(bottom.key, high - 1);
+    const entries = (((toEnd ? size : bottom.upTo) - (fromEnd ? 0 : top.above)) / size) * group.elements;
+    // Differences of bfloat16 take few values. Mostly one of them holds the rank, and the window is that single key.
+    return toWindow({ model, low, high, entries: entries * 1.25 + 4096 }, room, order.signed ? -1 : middle.key);
+  });
+}

@@ -1,0 +1,76 @@
+import type { Found } from '@amalgam/methods';
+import type { Cut, Naming, Span, SurveyTask, Task } from './job.js';
+
+/** What searches are told, and what they find. */
+
+export type RunTask = <T>(task: Task) => Promise<T>;
+
+/** Tensors that share an order: all of them, or one. */
+export interface Group {
+  tensors: { index: number; elements: number }[];
+  elements: number;
+}
+
+/** What is ordered, the largest first. */
+export interface Order {
+  /** Place of a ranking in the method's list of surveys; null: magnitudes of the inputs. */
+  survey: number | null;
+  /** By value; otherwise by magnitude. */
+  signed: boolean;
+  /** What the searches call models by. */
+  naming: Naming;
+  /** By tensor: what earlier surveys found. */
+  found: Found[][];
+  /** Does it matter where the entries end that are equal to what lies at a place? */
+  tiesMatter: boolean;
+}
+
+/** A place in the order of a group's entries to be found: `rank` of a model's entries lie up to it. A ranking may have one for all models: 0. */
+export interface Search {
+  model: number;
+  rank: number;
+}
+
+/** The key at a place, and where in each tensor the entries equal to it that come no later end. */
+export interface Place {
+  key: number;
+  of(tensor: number): Cut;
+}
+
+/** Keys of magnitudes are below 2^31, those of values below 2^32; no window reaches further. */
+export function lastKey({ signed }: Order): number {
+  return signed ? 0xffffffff : 0x7fffffff;
+}
+
+export function toSurvey({ survey, found }: Order, spans: Span[]): SurveyTask | null {
+  return survey === null ? null : { index: survey, found: spans.map(({ tensor }) => found[tensor]!) };
+}
+
+/** The value whose key it is. */
+export function keyToValue(key: number, signed: boolean): number {
+  const bits = !signed ? key : key >= 2 ** 31 ? key - 2 ** 31 : ~key >>> 0;
+  return new Float32Array(Uint32Array.of(bits).buffer)[0]!;
+}
+
+/** A place whose entries of equal key end at index `end` of the spans, one behind the other; where the order goes on, later ones come later. */
+export function placeAt(key: number, spans: Span[], end: number): Place {
+  let left = end;
+  for (const { tensor, start, count } of spans) {
+    if (left <= count) return endingAt(key, tensor, start + left);
+    left -= count;
+  }
+  throw new RangeError(`the spans have no entry ${end}`);
+}
+
+/** A place whose entries of equal key end at an index of a tensor. */
+export function endingAt(key: number, last: number, end: number): Place {
+  return {
+    key,
+    of: (tensor) => ({ key, tieEnd: tensor === last ? end : tensor < last ? Number.MAX_SAFE_INTEGER : 0 }),
+  };
+}
+
+/** A place before which all entries of its key lie. */
+export function withAllEquals(key: number): Place {
+  return { key, of: () => ({ key, tieEnd: Number.MAX_SAFE_INTEGER }) };
+}

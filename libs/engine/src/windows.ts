@@ -1,0 +1,136 @@
+import { AmalgamError } from '@amalgam/contracts';
+import type { ScanResult, Span, Window } from './job.js';
+import { type Place, placeAt } from './order.js';
+
+/** Bins of a window that cannot have one for each key: small enough to be sent around for nothing. */
+const COARSE_BINS = 2 ** 12;
+
+/** What a search may hold in memory. */
+export interface Room {
+  /** Bins of a window, in each task. */
+  bins: number;
+  /** Listed entries of a search, of all tasks together. */
+  entries: number;
+}
+
+/** A range [low, high) of a model's keys, and how many entries it has, about; infinite: not known. */
+export interface Range {
+  model: number;
+  low: number;
+  high: number;
+  entries: number;
+}
+
+/** A list where there is room, a bin for each key where there are few, else few bins for a first look. `common`: as Window says. */
+export function toWindow({ model, low, high, entries }: Range, room: Room, common = -1): Window {
+  if (entries <= room.entries) return { kind: 'list', model, low, high, most: Math.ceil(entries) };
+  const shift = high - low <= room.bins ? 0 : Math.max(0, Math.ceil(Math.log2((high - low) / COARSE_BINS)));
+  const isIn = shift === 0 && common >= low && common < high;
+  return {
+    kind: 'counts',
+    model,
+    low,
+    high,
+    shift,
+    bins: Math.ceil((high - low) / 2 ** shift),
+    common: isIn ? common : -1,
+  };
+}
+
+export interface Resolved {
+  key: number;
+  /** Entries equal to it that come no later than the place, and how many there are by task. */
+  ties: number;
+  equal: number[];
+}
+
+/** What lies at a place, or where to look next. */
+export type Outcome = { next: Range } | { place: Place } | Resolved;
+
+/** What a task of a scan found. */
+export interface Scan {
+  spans: Span[];
+  result: ScanResult;
+}
+
+/** What the scans of a window say of the entry that `rank` entries lie up to. */
+export function resolve(window: Window, rank: number, scans: Scan[], search: number, lastKey: number): Outcome {
+  const own = scans.map(({ result }) => result.words[search]!);
+  if (window.kind === 'largest') return resolveLargest(own as Uint32Array[]);
+  const { model, low, high } = window;
+  // Lists that had not enough room: the sample was misleading.
+  if (own.some((words) => words === null)) return { next: { model, low, high, entries: Number.POSITIVE_INFINITY } };
+  const above = scans.map(({ result }) => result.above[search]!);
+  const left = rank - sum(above);
+  if (left <= 0) {
+    // Only NaN of the largest payload has the last key; nothing lies above it.
+    if (high === lastKey) return { key: lastKey, ties: rank, equal: above };
+    return { next: { model, low: high, high: lastKey, entries: Number.POSITIVE_INFINITY } };
+  }
+  const lists = own as Uint32Array[];
+  const found = window.kind === 'list' ? inLists(window, left, scans, lists) : inBins(window, left, lists);
+  if (found !== null) return found;
+  if (low === 0) {
+    throw new AmalgamError(
+      'checkpoint_changed',
+      'an input changed while it was merged: entries counted before are gone',
+    );
+  }
+  return { next: { model, low: 0, high: low, entries: Number.POSITIVE_INFINITY } };
+}
+
+function inBins(window: Window & { kind: 'counts' }, rank: number, bins: Uint32Array[]): Outcome | null {
+  const { model, shift, high } = window;
+  const total = new Float64Array(window.bins);
+  for (const own of bins) addTo(total, own);
+  let left = rank;
+  for (let bin = window.bins - 1; bin >= 0; bin--) {
+    const entries = total[bin]!;
+    if (entries >= left) {
+      const low = window.low + bin * 2 ** shift;
+      if (shift > 0) return { next: { model, low, high: Math.min(high, low + 2 ** shift), entries } };
+      return { key: low, ties: left, equal: bins.map((own) => own[bin]!) };
+    }
+    left -= entries;
+  }
+  return null;
+}
+
+function inLists(window: Window & { kind: 'list' }, rank: number, scans: Scan[], lists: Uint32Array[]): Outcome | null {
+  if (sum(lists.map((list) => list.length / 2)) < rank) return null;
+  let { low, high } = window;
+  let left = rank;
+  while (high - low > 1) {
+    const shift = Math.max(0, Math.ceil(Math.log2((high - low) / COARSE_BINS)));
+    const bins = new Uint32Array(Math.ceil((high - low) / 2 ** shift));
+    for (const list of lists) {
+      for (let at = 0; at < list.length; at += 2) {
+        const key = list[at]!;
+        if (key >= low && key < high) bins[(key - low) >>> shift]!++;
+      }
+    }
+    let bin = bins.length - 1;
+    for (; bins[bin]! < left; bin--) left -= bins[bin]!;
+    low += bin * 2 ** shift;
+    high = Math.min(high, low + 2 ** shift);
+  }
+  for (const [task, list] of lists.entries()) {
+    for (let at = 0; at < list.length; at += 2) {
+      if (list[at] === low && --left === 0) return { place: placeAt(low, scans[task]!.spans, list[at + 1]! + 1) };
+    }
+  }
+  return null;
+}
+
+function resolveLargest(own: Uint32Array[]): Resolved {
+  const key = own.reduce((most, [largest]) => Math.max(most, largest!), 0);
+  return { key, ties: 1, equal: own.map(([largest, count]) => (largest === key ? count! : 0)) };
+}
+
+function addTo(total: Float64Array, counts: Uint32Array): void {
+  for (let i = 0; i < total.length; i++) total[i]! += counts[i]!;
+}
+
+function sum(numbers: number[]): number {
+  return numbers.reduce((total, x) => total + x, 0);
+}
