@@ -102,7 +102,7 @@ test('the command line with 2 threads, and tiny chunks, give the same bytes', as
 describe('the service on embedded PostgreSQL and files', () => {
   let service: TestService;
   beforeAll(async () => {
-    service = await startTestService();
+    service = await startTestService({}, { embedded: true });
   });
   afterAll(() => service.stop());
 
