@@ -40,6 +40,8 @@ export interface JobTensor {
   elements: number;
   /** Length of a row: the last dimension; 1 for a scalar. */
   row: number;
+  /** What the method keeps of each row, as float64; all threads see the same ones. */
+  known: Float64Array | null;
   /** Entries that share the first index: as many columns; 1 for a vector and a scalar. */
   across: number;
   base: JobSource | null;

@@ -1,6 +1,7 @@
 import { getMethod, isOverVectors } from '@amalgam/methods';
 import type { Job, JobSource, JobStored, JobTensor } from './job.js';
 import { rowLength } from './memory.js';
+import { keptRows } from './row-shares.js';
 import { mapStored, type RowPicks, type Source, type Stored } from './source.js';
 import type { MergePlan } from './types.js';
 
@@ -35,6 +36,7 @@ export function makeJob(
       name,
       elements,
       row: rowLength(shape),
+      known: method.keepsRows === true ? unknownRows(keptRows(rowLength(shape), elements)) : null,
       across: shape.slice(1).reduce((product, size) => product * size, 1),
       base: base === null ? null : toSource(base),
       models: models.map(toSource),
@@ -61,6 +63,11 @@ export function makeJob(
   };
   for (const { from } of [...plan.copied, ...plan.heads]) if (from.kind === 'stored') toStored(from);
   return { job, inputIndex };
+}
+
+/** Numbers of rows that no thread has worked out yet; null where there are none. */
+function unknownRows(count: number): Float64Array | null {
+  return count === 0 ? null : new Float64Array(new SharedArrayBuffer(count * 8)).fill(Number.NaN);
 }
 
 /** Puts lists of rows, which have a number for each token, where all threads see the same ones. */

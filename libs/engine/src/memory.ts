@@ -1,7 +1,7 @@
 import { AmalgamError, dtypeBytes } from '@amalgam/contracts';
 import { defaultThreads } from '@amalgam/kernels';
 import { BLOCK, type MergeMethod, type Settings } from '@amalgam/methods';
-import { rowBytes } from './row-shares.js';
+import { keptRows, rowBytes } from './row-shares.js';
 import { rowRules } from './rows.js';
 import { dtypeOf, picksIn, type RowPicks, type Source } from './source.js';
 import { computedBytes, sourcesOf } from './source-reader.js';
@@ -58,6 +58,9 @@ export function planMemory(
   const seen = merged.filter((tensor) => rules[tensor.settings] !== null);
   const byRow = seen.length > 0;
   const longest = byRow ? seen.reduce((most, { shape }) => Math.max(most, rowLength(shape)), 1) : 0;
+  const known = method.keepsRows
+    ? seen.reduce((sum, { shape, elements }) => sum + 8 * keptRows(rowLength(shape), elements), 0)
+    : 0;
   const rows = (chunk: number) => (byRow ? rowBytes(chunk, longest, width, models) : 0);
   const computed = computedBytes([
     ...merged.map(sourcesOf<Source>),
@@ -68,7 +71,7 @@ export function planMemory(
     ...copied.map(({ from }) => from),
   ]);
   const each = (chunk: number) => THREAD_BYTES + threadBuffers(chunk, width, models) + rows(chunk) + computed;
-  const total = (chunk: number) => PROCESS_BYTES + HISTOGRAM_BYTES + picks + threads * each(chunk);
+  const total = (chunk: number) => PROCESS_BYTES + HISTOGRAM_BYTES + picks + known + threads * each(chunk);
   // A row that spans several chunks is read for each of them.
   const smallest = Math.max(BLOCK, 2 ** Math.ceil(Math.log2(Math.max(1, longest))));
 

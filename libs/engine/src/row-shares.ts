@@ -6,9 +6,24 @@ import type { RowRule } from './rows.js';
 /** Scratch of the kernels for a row of the given length (libs/kernels, assembly/rank.ts and rows.ts). */
 const scratchBytes = (row: number) => 32768 + 24 * row;
 
-/** What a thread needs besides its buffers for chunks: the rest of the rows at both ends of a chunk, the shares, the base, the scratch. */
+/** Shorter rows are looked at anew each time: to keep a number of each would take a share of the model's size. */
+const KEPT_ROW = 64;
+
+/** Bytes for what is kept of whole rows in a chunk. */
+const knownBytes = (chunkElements: number, longest: number) => ((chunkElements + 2 * longest) / KEPT_ROW) * 8;
+
+/**
+ * What a thread needs besides its buffers for chunks: the rest of the rows at both ends of a chunk, the shares, the base, the scratch, what
+ * is kept of the rows.
+ */
 export function rowBytes(chunkElements: number, longest: number, width: number, models: number): number {
-  return 2 * longest * width + (chunkElements + 2 * longest) * (models + 1) * 4 + scratchBytes(longest);
+  const shares = (chunkElements + 2 * longest) * (models + 1) * 4;
+  return 2 * longest * width + shares + scratchBytes(longest) + knownBytes(chunkElements, longest);
+}
+
+/** Rows of a tensor of which a method with `keepsRows` keeps a number. */
+export function keptRows(row: number, elements: number): number {
+  return row < KEPT_ROW ? 0 : elements / row;
 }
 
 /**
@@ -21,6 +36,7 @@ export class RowShares {
   readonly #shares: Pointer;
   readonly #base: Pointer;
   readonly #scratch: Pointer;
+  readonly #known: Pointer;
   /** Bytes from one model's shares to the next. */
   readonly stride: number;
   /** Entries that a chunk's buffers must have room for, besides the chunk. */
@@ -35,6 +51,7 @@ export class RowShares {
     this.#shares = kernels.allocate(this.stride * job.models);
     this.#base = kernels.allocate(this.stride);
     this.#scratch = kernels.allocate(scratchBytes(longest));
+    this.#known = kernels.allocate(knownBytes(job.chunkElements, longest));
   }
 
   /** The entries [first, last) of the whole rows that [start, end) touches. */
@@ -52,27 +69,37 @@ export class RowShares {
     return this.#base + offset * 4;
   }
 
-  /** Replaces `count` entries of each model's input, whole rows, by their shares. */
-  fill(tensor: JobTensor, rule: RowRule, count: number): void {
+  /** Replaces `count` entries of each model's input from `first` on, whole rows, by their shares. */
+  fill(tensor: JobTensor, rule: RowRule, first: number, count: number): void {
     if (rule.by === 'rank') {
       tensor.models.forEach((_, model) => {
         this.#rank(tensor, rule.sparsify, model, count);
       });
       return;
     }
+    const { row, known } = tensor;
+    const rows = count / row;
+    if (known !== null) this.#knownOf(rows).set(known.subarray(first / row, first / row + rows));
     rule.fill(
       {
         kernels: this.#kernels,
-        rows: count / tensor.row,
-        length: tensor.row,
+        rows,
+        length: row,
         base: tensor.overVectors ? this.#base : null,
         models: this.#shares,
         stride: this.stride,
         count: tensor.models.length,
         scratch: this.#scratch,
+        known: known === null ? null : this.#known,
       },
       tensor.name,
     );
+    // Another thread may write the same numbers at the same time.
+    known?.set(this.#knownOf(rows), first / row);
+  }
+
+  #knownOf(rows: number): Float64Array {
+    return new Float64Array(this.#kernels.bytes(this.#known, rows * 8).buffer, this.#known, rows);
   }
 
   #rank({ row, elements }: JobTensor, sparsify: Sparsify, model: number, count: number): void {

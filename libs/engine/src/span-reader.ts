@@ -115,7 +115,7 @@ export class SpanReader {
     tensor.models.forEach((source, model) => {
       if (reads(model)) read(source, this.#rawModels[model]!);
     });
-    if (rows !== null && rule !== null) this.#fillRows(rows, tensor, rule, last - first);
+    if (rows !== null && rule !== null) this.#fillRows(rows, tensor, rule, first, last - first);
 
     const areaAt = (area: OutArea) => this.#rawOut + area.from * this.#job.chunkElements;
     return {
@@ -133,8 +133,8 @@ export class SpanReader {
     };
   }
 
-  /** Shares of the `count` entries, whole rows, that were read of the base and of every model. */
-  #fillRows(rows: RowShares, tensor: JobTensor, rule: RowRule, count: number): void {
+  /** Shares of the `count` entries from `first` on, whole rows, that were read of the base and of every model. */
+  #fillRows(rows: RowShares, tensor: JobTensor, rule: RowRule, first: number, count: number): void {
     for (let at = 0; at < count; at += BLOCK) {
       const n = Math.min(BLOCK, count - at);
       const base = tensor.overVectors ? this.#float32(tensor.base!, this.#rawBase, at, n, this.#base) : null;
@@ -145,7 +145,7 @@ export class SpanReader {
         else this.#widen(source, raw, at, n, target);
       });
     }
-    rows.fill(tensor, rule, count);
+    rows.fill(tensor, rule, first, count);
   }
 
   /** A block of what was read, `at` entries behind the first of it, which has index `first` in the tensor. */

@@ -140,46 +140,55 @@ function divergenceOf(b: usize, d: usize, c: i32, scratch: usize, bMost: f32, tM
   return laneSum(sumFront, sumBack);
 }
 
+/** The divergence of a row, at least 0. */
+function rowDivergence(b: usize, d: usize, c: i32, scratch: usize): f64 {
+  let bMosts = f32x4.splat(-Infinity);
+  let tMosts = bMosts;
+  let dMosts = f32x4.splat(0);
+  const size = <usize>c << 2;
+  let i: usize = 0;
+  for (; i + 16 <= size; i += 16) {
+    const x = v128.load(b + i);
+    const change = v128.load(d + i);
+    bMosts = f32x4.pmax(bMosts, x);
+    tMosts = f32x4.pmax(tMosts, f32x4.add(x, change));
+    dMosts = f32x4.pmax(dMosts, f32x4.abs(change));
+  }
+  for (; i < size; i += 4) {
+    const x = v128.load32_splat(b + i);
+    const change = v128.load32_splat(d + i);
+    bMosts = f32x4.pmax(bMosts, x);
+    tMosts = f32x4.pmax(tMosts, f32x4.add(x, change));
+    dMosts = f32x4.pmax(dMosts, f32x4.abs(change));
+  }
+  const bMost = largest(bMosts);
+  const tMost = largest(tMosts);
+  // Short series, and the same number added to all of a row changes no softmax.
+  const isNear = largest(dMosts) < NEAR;
+  const divergence = isNear
+    ? divergenceOf(b, d, c, scratch, bMost, tMost, true)
+    : divergenceOf(b, d, c, scratch, bMost, tMost, false);
+  // Rounding may bring a divergence of nothing below 0.
+  return divergence < 0 ? 0 : divergence;
+}
+
 /**
  * For a base b and a task vector d of `rows` rows of c float32: replaces each entry of d by
  *   |d| * KL,  KL = max(0, sum over the row of p ln(p / q)),  p = softmax(b + d) + 1e-8,  q = softmax(b) + 1e-8
  * in float64, rounded once to float32. NaN and infinities make a row NaN. `scratch`: 16 (c + 3) bytes; twelve bytes behind the last row are
- * read.
+ * read. `known`: by row, as float64, KL if it is known already, else NaN, in whose place it is written; 0: nothing is known.
  */
-export function rowImportance(base: usize, delta: usize, rows: i32, c: i32, scratch: usize): void {
+export function rowImportance(base: usize, delta: usize, rows: i32, c: i32, scratch: usize, known: usize): void {
   const size = <usize>c << 2;
   for (let r = 0; r < rows; r++) {
     const b = base + <usize>r * size;
     const d = delta + <usize>r * size;
-    let bMosts = f32x4.splat(-Infinity);
-    let tMosts = bMosts;
-    let dMosts = f32x4.splat(0);
+    const kept = known == 0 ? NaN : load<f64>(known + (<usize>r << 3));
+    const factor = isNaN(kept) ? rowDivergence(b, d, c, scratch) : kept;
+    if (known != 0) store<f64>(known + (<usize>r << 3), factor);
+    const factors = f64x2.splat(factor);
     let i: usize = 0;
     for (; i + 16 <= size; i += 16) {
-      const x = v128.load(b + i);
-      const change = v128.load(d + i);
-      bMosts = f32x4.pmax(bMosts, x);
-      tMosts = f32x4.pmax(tMosts, f32x4.add(x, change));
-      dMosts = f32x4.pmax(dMosts, f32x4.abs(change));
-    }
-    for (; i < size; i += 4) {
-      const x = v128.load32_splat(b + i);
-      const change = v128.load32_splat(d + i);
-      bMosts = f32x4.pmax(bMosts, x);
-      tMosts = f32x4.pmax(tMosts, f32x4.add(x, change));
-      dMosts = f32x4.pmax(dMosts, f32x4.abs(change));
-    }
-    const bMost = largest(bMosts);
-    const tMost = largest(tMosts);
-    // Short series, and the same number added to all of a row changes no softmax.
-    const isNear = largest(dMosts) < NEAR;
-    const divergence = isNear
-      ? divergenceOf(b, d, c, scratch, bMost, tMost, true)
-      : divergenceOf(b, d, c, scratch, bMost, tMost, false);
-    // Rounding may bring a divergence of nothing below 0.
-    const factor = divergence < 0 ? 0 : divergence;
-    const factors = f64x2.splat(factor);
-    for (i = 0; i + 16 <= size; i += 16) {
       const change = f32x4.abs(v128.load(d + i));
       const front = f32x4.demote_f64x2_zero(f64x2.mul(f64x2.promote_low_f32x4(change), factors));
       const back = f32x4.demote_f64x2_zero(f64x2.mul(f64x2.promote_low_f32x4(backHalf(change)), factors));

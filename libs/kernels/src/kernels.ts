@@ -101,7 +101,7 @@ interface Exports {
   ): void;
   variance(deltas: Pointer, stride: number, count: number, dst: Pointer, n: number): void;
   keepWhere(data: Pointer, values: Pointer, n: number, bar: number): void;
-  rowImportance(base: Pointer, delta: Pointer, rows: number, c: number, scratch: Pointer): void;
+  rowImportance(base: Pointer, delta: Pointer, rows: number, c: number, scratch: Pointer, known: Pointer): void;
   balance(deltas: Pointer, stride: number, count: number, table: Pointer, n: number): void;
   mergeBalanced(deltas: Pointer, stride: number, count: number, table: Pointer, dst: Pointer, n: number): void;
   blendEach(

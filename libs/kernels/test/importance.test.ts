@@ -8,11 +8,12 @@ const { ops } = kernels;
 const MOST = 4096;
 const [base, delta] = [kernels.allocate(MOST * 4), kernels.allocate(MOST * 4)];
 const scratch = kernels.allocate(4096 + 16 * MOST);
+const known = kernels.allocate(24);
 
-function importances(from: Float32Array, change: Float32Array, c: number): Float32Array {
+function importances(from: Float32Array, change: Float32Array, c: number, known?: number): Float32Array {
   kernels.floats(base, from.length).set(from);
   kernels.floats(delta, from.length).set(change);
-  ops.rowImportance(base, delta, from.length / c, c, scratch);
+  ops.rowImportance(base, delta, from.length / c, c, scratch, known ?? 0);
   return kernels.floats(delta, from.length).slice();
 }
 
@@ -63,6 +64,21 @@ describe('rowImportance', () => {
     change[9] = Number.NaN;
     const got = importances(new Float32Array(3 * c).fill(1), change, c);
     expect([...got].map(Number.isNaN)).toEqual(Array.from({ length: 3 * c }, (_, i) => i >= c && i < 2 * c));
+  });
+
+  test('what is known of rows is taken, and what is not is written', () => {
+    const c = 9;
+    const from = Float32Array.from({ length: c * 3 }, (_, i) => Math.sin(i));
+    const change = Float32Array.from({ length: c * 3 }, (_, i) => Math.cos(i) / 8);
+    const numbers = () => new Float64Array(kernels.bytes(known, 24).buffer, known, 3);
+    numbers().set([Number.NaN, 2, Number.NaN]);
+    const plain = importances(from, change, c);
+    const got = importances(from, change, c, known);
+    expect(got.slice(0, c)).toEqual(plain.slice(0, c));
+    expect(got.slice(c, 2 * c)).toEqual(change.slice(c, 2 * c).map((x) => 2 * Math.abs(x)));
+    expect(numbers()[1]).toBe(2);
+    expect(importances(from, change, c, known)).toEqual(got);
+    expect(Math.fround(numbers()[2]! * Math.abs(change[2 * c]!))).toBe(plain[2 * c]);
   });
 
   test('a row is the same wherever it lies', () => {

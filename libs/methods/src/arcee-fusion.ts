@@ -26,8 +26,9 @@ export const arceeFusion = defineMethod({
   inputs: 'task_vectors',
   shares:
     () =>
-    ({ kernels, rows, length, base, models, scratch }) =>
-      kernels.ops.rowImportance(base!, models, rows, length, scratch),
+    ({ kernels, rows, length, base, models, scratch, known }) =>
+      kernels.ops.rowImportance(base!, models, rows, length, scratch, known ?? 0),
+  keepsRows: true,
   surveys: () => [
     {
       kind: 'ranking',

@@ -62,6 +62,11 @@ export interface Rows {
   count: number;
   /** 32768 + 24 · length bytes. */
   scratch: Pointer;
+  /**
+   * For methods with `keepsRows`, where rows are long: a float64 of each row. It is NaN at first; what is written there is found again when
+   * the row is looked at once more. Null for others.
+   */
+  known: Pointer | null;
 }
 
 /** A method's parameters with every default filled in. */
@@ -143,6 +148,8 @@ export interface MergeMethod<G extends TObject = TObject, M extends TObject = TO
    * find at `Block.shares`. Null where these settings look at none.
    */
   shares?(settings: Settings<Static<G>, Static<M>>): ((rows: Rows) => void) | null;
+  /** `shares` works out a number for each row, which is kept until the merge ends: `Rows.known`. */
+  keepsRows?: true;
   /** What the method has to know of its inputs as a whole before it resolves and combines. */
   surveys?(settings: Settings<Static<G>, Static<M>>): Survey[];
   /** Files beside the result. The method's first survey is then one of scope model. */
