@@ -64,7 +64,7 @@ describe.skipIf(executable === null)(executable === null ? `${NAME}: SKIPPED, ${
   it('watches it to its end without touching the page, and downloads the result', async () => {
     await page.getByText('succeeded').first().waitFor();
     await picture(page, 'first-4-merged');
-    const link = region(page, 'Files').getByRole('link', { name: 'model.safetensors', exact: true });
+    const link = region(page, 'Stages').getByRole('link', { name: 'model.safetensors', exact: true });
     const [download] = await Promise.all([page.waitForEvent('download'), link.click()]);
     expect(download.suggestedFilename()).toBe('model.safetensors');
     const path = join(folder, 'merged.safetensors');

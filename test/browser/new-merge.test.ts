@@ -131,6 +131,22 @@ describe.skipIf(executable === null)(executable === null ? `${NAME}: SKIPPED, ${
     await modifier.waitFor({ state: 'detached' });
   });
 
+  it('shows of a result that is an adapter its modules, their ranks and what these keep', async () => {
+    const { id } = await client.merges.create({
+      name: 'an adapter',
+      recipe: { method: 'extract_lora', base: zoo.base!, models: [zoo.models[0]!], parameters: { rank: 4 } },
+    });
+    await client.merges.waitFor(id);
+    const { adapter } = await client.merges.report(id);
+    await page.goto(`/#/merges/${id}`);
+    const section = region(page, 'LoRA adapter');
+    await section.getByText(`${adapter!.modules.length} modules, rank 4`).waitFor();
+    expect(await section.getByRole('row').count()).toBe(adapter!.modules.length + 1);
+    expect(await section.getByRole('rowheader').first().textContent()).toBe(adapter!.modules[0]!.name);
+    await picture(page, 'adapter');
+    expect(await faultsOf(page)).toEqual([]);
+  });
+
   it('takes tasks for a method that learns', async () => {
     await begin(`?method=adamerging&base=${zoo.base}&models=${zoo.models.map(({ model }) => model).join()}`);
     await plan().getByRole('button', { name: /tasks/ }).first().waitFor();

@@ -11,6 +11,7 @@ import { LayerSharesTable } from '../merge/layer-shares.js';
 import { Lineage } from '../merge/lineage.js';
 import { Progress } from '../merge/progress.js';
 import { Reproduce } from '../merge/reproduce.js';
+import { ResultLine } from '../merge/result-line.js';
 import { currentRun, lastProgress, rateOf, stagesOf, tuningOf, tuningOfReport } from '../merge/run.js';
 import { SiblingAccuracy } from '../merge/sibling-accuracy.js';
 import { TensorShares } from '../merge/tensor-shares.js';
@@ -60,8 +61,14 @@ export function MergePage({ id }: { id: string }) {
           <Progress state={merge.state} progress={lastProgress(run) ?? merge.progress} rate={rateOf(run)} />
         )}
         {report === null ? null : <Totals report={report} />}
+        {merge.result === null ? null : (
+          <ResultLine
+            checkpointId={merge.result.checkpoint_id}
+            files={merge.result.files}
+            urlOf={(path) => linkTo(merge.id, path)}
+          />
+        )}
       </Section>
-      {merge.result === null ? null : <Files files={merge.result.files} urlOf={(path) => linkTo(merge.id, path)} />}
       {tuning.steps.length === 0 ? null : <TuningCharts series={tuning} tasks={tasks} />}
       {report?.tasks === undefined ? null : <AccuracyTable tasks={report.tasks} />}
       {report?.tasks === undefined ? null : <SiblingAccuracy merge={merge} tasks={report.tasks} />}
@@ -72,6 +79,7 @@ export function MergePage({ id }: { id: string }) {
       {report === null ? null : <LayerSharesTable report={report} />}
       {report === null ? null : <TensorShares report={report} />}
       <Lineage merge={merge} />
+      {merge.result === null ? null : <Files files={merge.result.files} urlOf={(path) => linkTo(merge.id, path)} />}
       <Attempts attempts={merge.attempts} />
       {merge.webhook === null ? null : (
         <Suspense fallback={<Loading />}>
