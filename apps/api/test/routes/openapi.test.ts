@@ -80,6 +80,7 @@ describe('the OpenAPI document', () => {
         'GET /v1/keys',
         'POST /v1/keys',
         'DELETE /v1/keys/{id}',
+        'GET /v1/events',
         'GET /v1/queue',
         'GET /v1/session',
         'POST /v1/session',
