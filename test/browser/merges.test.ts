@@ -5,7 +5,7 @@ import type { Merge, Recipe } from '@amalgam/contracts';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { findBrowser, launchBrowser, NO_BROWSER } from '../support/browser.js';
-import { faultsOf, openDashboard, picture, region, SCREENS } from '../support/dashboard.js';
+import { faultsOf, medianFrame, openDashboard, picture, region, SCREENS } from '../support/dashboard.js';
 import { startTestService, type TestService } from '../support/service.js';
 import { ROOT } from '../support/workspace.js';
 import { uploadZoo } from '../support/zoo-service.js';
@@ -138,20 +138,8 @@ describe.skipIf(executable === null)(executable === null ? `${NAME}: SKIPPED, ${
       expect(await second.locator('table.merges').getAttribute('aria-rowcount')).toBe(String(count + 1));
       expect(await second.locator('table.merges tr').count()).toBeLessThan(100);
       // From the end to the beginning, 600 pixels a frame: how long do frames take?
-      const frames = (await second.evaluate(`new Promise((resolve) => {
-        const times = [];
-        let last = performance.now();
-        const step = () => {
-          const now = performance.now();
-          times.push(now - last);
-          last = now;
-          scrollBy(0, -600);
-          if (times.length < 200) requestAnimationFrame(step);
-          else resolve(times.sort((a, b) => a - b));
-        };
-        requestAnimationFrame(step);
-      })`)) as number[];
-      expect(frames[100]).toBeLessThan(50);
+      const frame = await medianFrame(second);
+      expect(frame).toBeLessThan(50);
       await second.close();
     });
   });

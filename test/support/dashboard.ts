@@ -59,6 +59,24 @@ export async function picture(page: Page, name: string): Promise<void> {
   await page.screenshot({ path: join(folder, `${name}.png`), fullPage: true });
 }
 
+/** Scrolls 600 pixels up a frame, 200 times. Returns the middle of how many milliseconds the frames took. */
+export async function medianFrame(page: Page): Promise<number> {
+  const times = (await page.evaluate(`new Promise((resolve) => {
+    const times = [];
+    let last = performance.now();
+    const step = () => {
+      const now = performance.now();
+      times.push(now - last);
+      last = now;
+      scrollBy(0, -600);
+      if (times.length < 200) requestAnimationFrame(step);
+      else resolve(times.sort((a, b) => a - b));
+    };
+    requestAnimationFrame(step);
+  })`)) as number[];
+  return times[100] ?? 0;
+}
+
 /** What axe finds, and by how much the page is wider than its window; nothing of either on a good page. */
 export async function faultsOf(page: Page): Promise<string[]> {
   const width = (await page.evaluate('document.documentElement.scrollWidth')) as number;
