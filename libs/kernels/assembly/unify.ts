@@ -40,12 +40,18 @@ export function takeAgreed(data: usize, unified: usize, n: i32): void {
 
 /** One bit for each of n entries, set where it is not 0; the first entry is the lowest bit of the first byte. */
 export function packNonzero(src: usize, dst: usize, n: i32): void {
-  for (let i = 0; i < n; i += 8) {
-    let bits = 0;
-    const end = min(8, n - i);
-    for (let j = 0; j < end; j++) {
-      if (load<f32>(src + (<usize>(i + j) << 2)) != 0) bits |= 1 << j;
-    }
-    store<u8>(dst + (<usize>i >> 3), bits);
+  const zero = f32x4.splat(0);
+  let i = 0;
+  for (; i + 8 <= n; i += 8) {
+    const at = src + (<usize>i << 2);
+    const a = f32x4.ne(v128.load(at), zero);
+    const b = f32x4.ne(v128.load(at, 16), zero);
+    store<u8>(dst + (<usize>i >> 3), i32x4.bitmask(a) | (i32x4.bitmask(b) << 4));
   }
+  if (i == n) return;
+  let bits = 0;
+  for (let j = 0; i + j < n; j++) {
+    if (load<f32>(src + (<usize>(i + j) << 2)) != 0) bits |= 1 << j;
+  }
+  store<u8>(dst + (<usize>i >> 3), bits);
 }
