@@ -1,7 +1,9 @@
-// Reads what vitest's JSON reporter wrote to the files named, names what failed and what was skipped, and ends with the counts.
+// Reads what vitest's JSON reporter wrote to the files named, names what failed and what was skipped, tells which files took
+// longest, and ends with the counts.
 import { existsSync, readFileSync } from 'node:fs';
 import { relative } from 'node:path';
 
+const SLOWEST = 10;
 const counts = { passed: 0, failed: 0, skipped: 0 };
 const reports = process.argv.slice(2).map(readReport);
 
@@ -17,6 +19,12 @@ for (const suite of reports.flatMap(({ testResults }) => testResults)) {
     counts.failed++;
     console.log(`failed: ${path}: ${suite.message.split('\n')[0] || 'the file as a whole'}`);
   }
+}
+
+const seconds = ({ startTime, endTime }) => (endTime - startTime) / 1000;
+const slowest = reports.flatMap(({ testResults }) => testResults).sort((a, b) => seconds(b) - seconds(a));
+for (const suite of slowest.slice(0, SLOWEST)) {
+  console.log(`${seconds(suite).toFixed(0).padStart(4)} s: ${relative(process.cwd(), suite.name)}`);
 }
 
 const skipped = counts.skipped > 0 ? `, ${counts.skipped} skipped` : '';
