@@ -146,7 +146,7 @@ describe.skipIf(executable === null)(executable === null ? `${NAME}: SKIPPED, ${
     const file = ties.result!.files.find(({ path }) => path === 'model.safetensors')!;
     const [download] = await Promise.all([
       page.waitForEvent('download'),
-      page.getByRole('link', { name: 'model.safetensors' }).click(),
+      region(page, 'Files').getByRole('link', { name: 'model.safetensors' }).click(),
     ]);
     const chunks: Buffer[] = [];
     for await (const chunk of await download.createReadStream()) chunks.push(chunk as Buffer);
