@@ -20,7 +20,7 @@ const LARGEST_CHUNK = 2 ** 18;
 /** Threads are given up before chunks become smaller than this. */
 const SMALL_CHUNK = 2 ** 15;
 
-/** For the histograms of a threshold search, all models and units together. */
+/** For the histograms and lists of a threshold search, all models and units together. */
 export const HISTOGRAM_BYTES = 48_000_000;
 
 /** Buffers that a thread needs for chunks of the given length. */

@@ -51,6 +51,7 @@ export async function searchGroup(
       : 2 ** Math.min(18, Math.floor(Math.log2(bytes / 4 / (tasks.length * searches.length)))),
     // Eight bytes an entry, in a thread and here.
     entries: Math.floor(bytes / 8 / searches.length),
+    tasks: tasks.length,
   };
 
   const found: (Place | undefined)[] = searches.map(() => undefined);

@@ -9,8 +9,9 @@ const COARSE_BINS = 2 ** 12;
 export interface Room {
   /** Bins of a window, in each task. */
   bins: number;
-  /** Listed entries of a search, of all tasks together. */
+  /** Listed entries of a search, of all tasks together, and how many tasks there are. A task lists no more than its share. */
   entries: number;
+  tasks: number;
 }
 
 /** A range [low, high) of a model's keys, and how many entries it has, about; infinite: not known. */
@@ -23,7 +24,15 @@ export interface Range {
 
 /** A list where there is room, a bin for each key where there are few, else few bins for a first look. `common`: as Window says. */
 export function toWindow({ model, low, high, entries }: Range, room: Room, common = -1): Window {
-  if (entries <= room.entries) return { kind: 'list', model, low, high, most: Math.ceil(entries) };
+  if (entries <= room.entries) {
+    return {
+      kind: 'list',
+      model,
+      low,
+      high,
+      most: Math.min(Math.ceil(entries), Math.floor(room.entries / room.tasks)),
+    };
+  }
   const shift = high - low <= room.bins ? 0 : Math.max(0, Math.ceil(Math.log2((high - low) / COARSE_BINS)));
   const isIn = shift === 0 && common >= low && common < high;
   return {
