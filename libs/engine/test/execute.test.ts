@@ -1,9 +1,9 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readdirSync, readFileSync, truncateSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { isAmalgamError, Report, validate } from '@amalgam/contracts';
 import { fromFloat32, localFileFolder, toFloat32, writeSafetensors } from '@amalgam/tensors';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { writeArtifacts } from '../src/artifacts.js';
 import { executeMerge } from '../src/execute.js';
 import { planMerge } from '../src/plan.js';
@@ -138,14 +138,15 @@ describe('a merge that cannot be finished', () => {
     abort.abort();
     expect(await codeOf(merge({ method: 'ties' }, base, [other], { signal: abort.signal }))).toBe('canceled');
     const later = new AbortController();
+    const outDir = tempDir();
     const started = performance.now();
-    const running = merge({ method: 'ties' }, base, [other], {
-      signal: later.signal,
-      threads: 1,
-      chunkElements: 2048,
-      onProgress: () => later.abort(),
-    });
-    expect(await codeOf(running)).toBe('canceled');
+    const running = codeOf(
+      merge({ method: 'ties' }, base, [other], { signal: later.signal, threads: 1, chunkElements: 2048, outDir }),
+    );
+    // The file is there before its first chunk.
+    await vi.waitUntil(() => existsSync(join(outDir, 'model.safetensors')), { timeout: 10_000, interval: 1 });
+    later.abort();
+    expect(await running).toBe('canceled');
     expect(performance.now() - started).toBeLessThan(10_000);
   });
 
