@@ -143,11 +143,16 @@ describe('signed links of the file driver', () => {
   it('carry what they allow', async () => {
     const get = await store.signedGetUrl('a b/ü+?.bin', { expiresSeconds: 60, filename: 'x"y.bin' });
     expect(get).toMatch(/^http:\/\/api\/base\/v1\/objects\/a%20b\/%C3%BC%2B%3F\.bin\?/);
-    const allowed = { method: 'GET', key: 'a b/ü+?.bin', bytes: null, filename: 'x"y.bin' };
+    const allowed = { method: 'GET', key: 'a b/ü+?.bin', bytes: null, filename: 'x"y.bin', part: null };
     expect(verify(get)).toEqual(allowed);
     expect(verify(get, 'HEAD')).toEqual(allowed);
     const put = new URL(await store.signedPutUrl('k', { expiresSeconds: 60, bytes: 0 }));
-    expect(verify(put.pathname + put.search, 'PUT')).toEqual({ method: 'PUT', key: 'k', bytes: 0, filename: null });
+    const written = { method: 'PUT', key: 'k', bytes: 0, filename: null, part: null };
+    expect(verify(put.pathname + put.search, 'PUT')).toEqual(written);
+    const parts = await store.beginParts('k');
+    const part = new URL(await parts.signedUrl({ number: 2, expiresSeconds: 60, bytes: 7 }));
+    expect(verify(part.pathname + part.search, 'PUT')).toEqual({ ...written, bytes: 7, part: 2 });
+    await parts.abort();
   });
 
   it('are void when anything is changed', async () => {
