@@ -20,6 +20,8 @@ export class SseWriter {
   constructor(reply: FastifyReply, heartbeatMs: number) {
     reply.hijack();
     this.#raw = reply.raw;
+    // One that left while the answer was worked out is told of no more, and a write to it is never taken.
+    if (this.#raw.destroyed) this.#gone.abort();
     this.#raw.once('close', () => this.#gone.abort());
     this.#raw.on('error', () => this.#gone.abort());
     this.#raw.writeHead(200, {

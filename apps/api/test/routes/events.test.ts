@@ -283,6 +283,30 @@ describe('GET /v1/events as a stream', () => {
     await Promise.all([...streams, other].map((stream) => stream.close()));
   });
 
+  it('gives the place of a client back that left before the answer began', async () => {
+    const { token } = await world.parts.database.apiKeys.createKey(world.projectId, { name: 'hasty', scopes: ['read'] });
+    await world.parts.database.prisma.$transaction(async (tx) => {
+      // Whoever asks for the last position waits for this.
+      await tx.$queryRaw`SELECT 1 FROM projects WHERE id = ${world.projectId} FOR UPDATE`;
+      await tx.$executeRaw`UPDATE events SET position = NULL WHERE position = (SELECT max(position) FROM events)`;
+      const sockets = await connectionsOf(world.app, async () => {
+        const headers = { authorization: `Bearer ${token}`, accept: 'text/event-stream' };
+        const sent = Array.from({ length: 32 }, () => request(`${url}/v1/events`, { headers, agent: false }).end());
+        for (const one of sent) one.on('error', () => {});
+        await expect.poll(async () => (await open(url, token)).status).toBe(429);
+        for (const one of sent) one.destroy();
+      });
+      await expect.poll(() => [...sockets].filter(({ destroyed }) => destroyed).length).toBe(32);
+    });
+    await expect
+      .poll(async () => {
+        const stream = await open(url, token);
+        await stream.close();
+        return stream.status;
+      })
+      .toBe(200);
+  });
+
   it('listens over one connection, however many streams there are', async () => {
     const streams = await Promise.all(Array.from({ length: 5 }, () => open(url, world.token)));
     const [row] = await world.parts.database.prisma.$queryRaw<{ count: bigint }[]>`
