@@ -64,7 +64,7 @@ export async function eventRoutes(app: Api): Promise<void> {
         const { events, more, position } = await database.events.listOfProject(projectId, after, limit, filter);
         return { data: events, has_more: more, next_cursor: more ? String(position) : null };
       }
-      const from = lastEventId(request.headers) ?? after ?? (since === undefined ? null : 0);
+      const from = lastEventId(request.headers, Number.MAX_SAFE_INTEGER) ?? after ?? (since === undefined ? null : 0);
       const services = { database, hub: app.eventHub, timing: app.timing };
       const allowed = () => assertAllowed(app, request);
       const leave = places.take(keyId);

@@ -6,6 +6,9 @@ import { lastEventId, wantsStream } from '../services/stream-request.js';
 import type { Api } from '../types.js';
 import { answers, assertId, found, IdParams } from './schemas.js';
 
+/** Of an event of a merge: what the database has room for. */
+const MOST_SEQ = 2 ** 31 - 1;
+
 export async function mergeEventRoutes(app: Api): Promise<void> {
   const { database } = app.parts;
 
@@ -24,7 +27,7 @@ export async function mergeEventRoutes(app: Api): Promise<void> {
         params: IdParams,
         querystring: Type.Object(
           {
-            after: Type.Optional(Type.Integer({ minimum: 0, maximum: 2 ** 31 - 1, description: 'A `seq`; default 0' })),
+            after: Type.Optional(Type.Integer({ minimum: 0, maximum: MOST_SEQ, description: 'A `seq`; default 0' })),
             limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000, description: 'Of a list; default 100' })),
           },
           { additionalProperties: false },
@@ -45,7 +48,7 @@ export async function mergeEventRoutes(app: Api): Promise<void> {
         return { data, has_more: more, next_cursor: more ? String(data.at(-1)?.seq ?? after) : null };
       }
       const merge = found(await database.merges.get(projectId, id), 'merge', id);
-      const from = lastEventId(request.headers) ?? after;
+      const from = lastEventId(request.headers, MOST_SEQ) ?? after;
       const services = { database, hub: app.eventHub, timing: app.timing };
       try {
         await streamEvents(reply, services, {

@@ -9,6 +9,8 @@ import { SseWriter } from './sse-writer.js';
 const PAGE = 200;
 /** News that comes sooner after each other is read at once: many merges at work make many small ones. */
 const LEAST_BETWEEN_MS = 50;
+/** So many events that a filter leaves out are told as an id at once, fewer with the signs of life. */
+const MANY_UNTOLD = 1000;
 /** Open streams of one key; each costs a look at the database for every piece of news. */
 export const MOST_STREAMS = 32;
 
@@ -43,11 +45,20 @@ export async function streamProject(
     writer.onClose(() => waker.close());
     waker.onStop(() => writer.stop());
     try {
-      await writer.send({ id: position });
+      let told = { id: position, at: Date.now() };
+      const tell = async (frame: { id: number; event?: string; data?: object }) => {
+        await writer.send(frame);
+        told = { id: frame.id, at: Date.now() };
+      };
+      await tell({ id: position });
       for (;;) {
         const page = await database.events.listOfProject(projectId, position, PAGE, filter);
-        for (const event of page.events) await writer.send({ id: event.position, event: event.type, data: event });
+        for (const event of page.events) await tell({ id: event.position, event: event.type, data: event });
         position = page.position;
+        // So that a client that comes back does not have what its filter leaves out looked through again.
+        const untold = position - told.id;
+        const due = untold >= MANY_UNTOLD || (untold > 0 && Date.now() - told.at >= timing.heartbeatMs);
+        if (due) await tell({ id: position });
         if (deliveries) await sendDeliveries(writer, await changedEndpoints(database, projectId, waker));
         if (!page.more) {
           await Promise.all([waker.wait(timing.pollMs), sleep(LEAST_BETWEEN_MS)]);

@@ -176,6 +176,31 @@ describe('GET /v1/events as a stream', () => {
     expect(await types(`?since=${since}&type=merge.succeeded`, {}, 1)).toEqual(['merge.succeeded']);
   });
 
+  it('tells now and then how far it is where filters leave events out, so that they are not looked through again', async () => {
+    const before = await position(world);
+    const stream = await open(url, world.token, '?type=merge.failed');
+    await expect.poll(() => stream.ids).toEqual([before]);
+    const { id } = await queueMerge(world);
+    await new Promise((resolve) => setTimeout(resolve, 150)); // longer than from one sign of life to the next
+    await progress(world, await claim(world, id), 2);
+    await expect.poll(() => stream.ids.length).toBeGreaterThan(1);
+    expect(stream.ids.at(-1)).toBeGreaterThan(before);
+    expect(stream.ids.at(-1)).toBeLessThanOrEqual(await position(world));
+    expect(stream.frames).toEqual([]);
+    await stream.close();
+  });
+
+  it('tells at once of a thousand events that filters leave out', async () => {
+    const { id } = await queueMerge(world);
+    const before = await position(world);
+    await world.parts.database.prisma.$executeRaw`
+      INSERT INTO events (id, project_id, merge_id, seq, type, data)
+      SELECT ${id} || n, ${world.projectId}, ${id}, 1 + n, 'merge.progress', '{}' FROM generate_series(1, 1000) n`;
+    const stream = await open(url, world.token, `?type=merge.failed&after=${before}`);
+    await expect.poll(() => stream.ids).toEqual([before, before + 1000]);
+    await stream.close();
+  });
+
   it('takes a position that was never given for the last one', async () => {
     const before = await position(world);
     const stream = await open(url, world.token, '', { 'last-event-id': '999999999' });
@@ -284,7 +309,10 @@ describe('GET /v1/events as a stream', () => {
   });
 
   it('gives the place of a client back that left before the answer began', async () => {
-    const { token } = await world.parts.database.apiKeys.createKey(world.projectId, { name: 'hasty', scopes: ['read'] });
+    const { token } = await world.parts.database.apiKeys.createKey(world.projectId, {
+      name: 'hasty',
+      scopes: ['read'],
+    });
     await world.parts.database.prisma.$transaction(async (tx) => {
       // Whoever asks for the last position waits for this.
       await tx.$queryRaw`SELECT 1 FROM projects WHERE id = ${world.projectId} FOR UPDATE`;
