@@ -99,7 +99,8 @@ export class FilePartUpload implements PartUpload {
             createWriteStream(temp, { flags: 'a', highWaterMark: BUFFER_BYTES }),
           );
         }
-        const { bytes, etag, modified } = await publish(this.#root, this.#key, temp, false);
+        // Where two have read the parts to their end, the object of the first stays what its caller was told of.
+        const { bytes, etag, modified } = await publish(this.#root, this.#key, temp, true);
         await this.abort();
         return { key: this.#key, bytes, etag, modified };
       } finally {

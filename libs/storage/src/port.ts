@@ -101,7 +101,10 @@ export interface PartUpload {
   /** Takes a part of exactly `bytes` bytes. @throws not_found when the upload has ended; payload_too_large; storage_error */
   put(number: number, stream: Readable, bytes: number): Promise<void>;
 
-  /** Makes the object of parts 1 to `count`. @throws not_found when the upload has ended; upload_incomplete without all of them */
+  /**
+   * Makes the object of parts 1 to `count`.
+   * @throws not_found when the upload has ended; object_exists when another call has made it; upload_incomplete without all parts
+   */
   complete(count: number): Promise<ObjectInfo>;
 
   /** Ends it, and removes what has arrived; none is fine. */

@@ -68,6 +68,21 @@ export function partsContract(storeOf: () => ObjectStore): void {
       expect(await store.head('parts/late')).toMatchObject({ bytes: 5 * MiB });
     });
 
+    it('becomes one object when several complete it at one time', async () => {
+      const store = storeOf();
+      const uploads = [await store.beginParts('parts/once.bin')];
+      for (let i = 0; i < 2; i++) uploads.push((await store.findParts('parts/once.bin'))!);
+      for (const number of [1, 2, 3]) await put(uploads[0]!, number);
+      const ends = await Promise.allSettled(uploads.map((upload) => upload.complete(3)));
+      const made = ends.flatMap((end) => (end.status === 'fulfilled' ? [end.value] : []));
+      const refused = ends.flatMap((end) => (end.status === 'rejected' ? [String(end.reason.code)] : []));
+      expect(made.length).toBeGreaterThan(0);
+      // Nobody was told of an object that is not the one that is there.
+      for (const info of made) expect(info).toEqual(await store.head('parts/once.bin'));
+      for (const code of refused) expect(['not_found', 'object_exists']).toContain(code);
+      expect(Buffer.from(await store.read('parts/once.bin', 0, body.length)).equals(body)).toBe(true);
+    });
+
     it('refuses a part of another size than it was said to have', async () => {
       const upload = await storeOf().beginParts('parts/size');
       await expectError('payload_too_large', upload.put(1, Readable.from([Buffer.alloc(6)]), 5), '5 bytes');

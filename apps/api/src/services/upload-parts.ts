@@ -88,7 +88,7 @@ export async function joinParts(
       else unfinished.set(path, { parts: wanted.length - missing.length, of: wanted.length });
     } catch (error) {
       // Another request makes the file at the same time. Whether it is there is seen after this.
-      if (!isAmalgamError(error) || error.code !== 'not_found') throw error;
+      if (!isAmalgamError(error) || (error.code !== 'not_found' && error.code !== 'object_exists')) throw error;
     }
   }
   return unfinished;
