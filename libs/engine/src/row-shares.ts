@@ -4,7 +4,7 @@ import type { Job, JobTensor } from './job.js';
 import type { RowRule } from './rows.js';
 
 /** Scratch of the kernels for a row of the given length (libs/kernels, assembly/rank.ts and rows.ts). */
-const scratchBytes = (row: number) => 32768 + 24 * row;
+const scratchBytes = (row: number) => 49152 + 24 * row;
 
 /** Shorter rows are looked at anew each time: to keep a number of each would take a share of the model's size. */
 const KEPT_ROW = 64;

@@ -1,16 +1,18 @@
-// Ranks by magnitude inside the rows of a matrix. Keys are float32 bits without the sign. Mostly a row is looked at twice: its keys are
-// counted in bins that split each power of two below the largest key in 256, and an entry takes its rank from its bin. Differences of
-// bfloat16 are few enough for that; the few entries whose bin began with another key are ordered. Rows with many of these, and short
-// ones, are ordered as a whole, by counting the bytes of their keys.
+// Ranks by magnitude inside the rows of a matrix. Keys are float32 bits without the sign. The keys of a row are counted in bins that split
+// each power of two below the largest key in 256. Differences of bfloat16 mostly have no more digits than that: such an entry is equal to
+// the first key of its bin, and takes its rank from the bin. The few others are ordered. Rows with many of these, and short ones, are
+// ordered as a whole, by counting the bytes of their keys.
 
 const MAGNITUDE: i32 = 0x7fffffff;
 /** Up to here insertion is faster than counting bytes. */
 const SHORT_LIST = 32;
-/** From here on bins are worth their clearing. */
-const LONG_ROW = 512;
+/** From here on bins are worth looking through. */
+const LONG_ROW = 128;
 const BINS = 2048;
 /** Keys of a bin: 2^15. */
 const BIN_SHIFT = 15;
+/** What the keys of a bin differ in. */
+const BIN_KEYS: i32 = (1 << BIN_SHIFT) - 1;
 /** After how many entries it is looked again whether there are too many to be ordered. */
 const STRETCH = 256;
 /** Of this many entries one may have to be ordered, after the first few. */
@@ -19,14 +21,17 @@ const FEW = 32;
 
 /** Four histograms of 256 uint32. */
 const HISTOGRAMS: usize = 4096;
-/** By bin: uint32 count of its entries, later that of the entries below it; and its first key. One more bin ends the last. */
-const BIN_BYTES: usize = (BINS + 1) << 3;
+/** By bin, uint32: two counts, as the next entry mostly has to be counted before the last one's is written. 0 between rows. */
+const COUNT_BYTES: usize = BINS << 2;
+/** By bin that is not empty, uint32 each: the entries below it, and its own. */
+const SPAN_BYTES: usize = BINS << 3;
 /** By bin: the probability of its first key. */
 const PROBABILITY_BYTES: usize = BINS << 2;
 
 /** Where a row's scratch is divided. */
-const BINS_AT: usize = HISTOGRAMS;
-const PROBABILITIES_AT: usize = BINS_AT + BIN_BYTES + 8;
+const COUNTS_AT: usize = HISTOGRAMS;
+const SPANS_AT: usize = COUNTS_AT + 2 * COUNT_BYTES;
+const PROBABILITIES_AT: usize = SPANS_AT + SPAN_BYTES;
 const ORDER_AT: usize = PROBABILITIES_AT + PROBABILITY_BYTES;
 
 @inline
@@ -138,55 +143,158 @@ function largestKey(row: usize, c: i32): i32 {
   return max(front, max(i32x4.extract_lane(most, 2), i32x4.extract_lane(most, 3)));
 }
 
+/** `least`: what the keys of the first bin but one begin with, less 1. That bin takes all that is smaller, too. */
 @inline
-function binOf(key: i32, least: i32): usize {
-  return <usize>(max(key - least, 0) >> BIN_SHIFT);
+function binOf(key: i32, least: i32): i32 {
+  return max((key >> BIN_SHIFT) - least, 0);
 }
 
-/** Counts the keys by bin, and lists the entries that are not equal to the first of their bin. Returns how many; -1: too many. */
+/** Is a key of this bin another than its first one, which is 0 in the first bin? */
 @inline
-function countBins(row: usize, c: i32, least: i32, bins: usize, entries: usize): i32 {
-  for (let at = bins; at < bins + BIN_BYTES; at += 16) v128.store(at, i32x4.splat(0));
-  let other = entries;
-  for (let start = 0; start < c; start += STRETCH) {
-    const end = min(c, start + STRETCH);
-    for (let i = start; i < end; i++) {
-      const key = keyAt(row, i);
-      const bin = bins + (binOf(key, least) << 3);
-      const count = load<u32>(bin);
-      const first = select(key, load<i32>(bin, 4), count == 0);
-      store<u32>(bin, count + 1);
-      store<i32>(bin, first, 4);
-      store<u64>(other, entryOf(key, i));
-      other += <usize>(first != key) << 3;
-    }
-    if (<i32>((other - entries) >> 3) > FEW + end / ORDERED_SHARE) return -1;
-  }
-  return <i32>((other - entries) >> 3);
+function isOther(key: i32, bin: i32): bool {
+  return ((bin == 0 ? key : 0) | (key & BIN_KEYS)) != 0;
+}
+
+@inline
+function binsOf(keys: v128, least: v128): v128 {
+  return i32x4.max_s(i32x4.sub(i32x4.shr_u(keys, BIN_SHIFT), least), i32x4.splat(0));
+}
+
+/** Not 0 where isOther. */
+@inline
+function othersOf(keys: v128, bins: v128): v128 {
+  const inFirst = v128.and(keys, i32x4.eq(bins, i32x4.splat(0)));
+  return v128.or(inFirst, v128.and(keys, i32x4.splat(BIN_KEYS)));
 }
 
 /**
- * Gives the entries of `ordered` their probabilities, in the place of their keys, and corrects those of the first keys of their bins.
+ * Writes where each entry is counted, as uint16 of four times its bin, and lists the entries that are not equal to the first key of their bin.
+ * Returns how many; -1: too many.
  */
 @inline
-function splitBins(ordered: usize, count: i32, least: i32, bins: usize, probabilities: usize, table: usize): void {
+function placeInBins(row: usize, c: i32, least: i32, places: usize, entries: usize): i32 {
+  const magnitude = i32x4.splat(MAGNITUDE);
+  const leasts = i32x4.splat(least);
+  let next = entries;
+  for (let start = 0; start < c; start += STRETCH) {
+    const end = min(c, start + STRETCH);
+    let i = start;
+    for (; i + 8 <= end; i += 8) {
+      const front = v128.and(v128.load(row + (<usize>i << 2)), magnitude);
+      const back = v128.and(v128.load(row + (<usize>i << 2), 16), magnitude);
+      const frontBins = binsOf(front, leasts);
+      const backBins = binsOf(back, leasts);
+      v128.store(places + (<usize>i << 1), i16x8.shl(i16x8.narrow_i32x4_u(frontBins, backBins), 2));
+      const frontOthers = othersOf(front, frontBins);
+      const backOthers = othersOf(back, backBins);
+      if (!v128.any_true(v128.or(frontOthers, backOthers))) continue;
+      const zero = i32x4.splat(0);
+      let others =
+        i32x4.bitmask(i32x4.ne(frontOthers, zero)) | (i32x4.bitmask(i32x4.ne(backOthers, zero)) << 4);
+      for (; others != 0; others &= others - 1) {
+        const other = i + ctz(others);
+        store<u64>(next, entryOf(keyAt(row, other), other));
+        next += 8;
+      }
+    }
+    for (; i < end; i++) {
+      const key = keyAt(row, i);
+      const bin = binOf(key, least);
+      store<u16>(places + (<usize>i << 1), <u16>(bin << 2));
+      store<u64>(next, entryOf(key, i));
+      next += <usize>isOther(key, bin) << 3;
+    }
+    if (<i32>((next - entries) >> 3) > FEW + end / ORDERED_SHARE) return -1;
+  }
+  return <i32>((next - entries) >> 3);
+}
+
+/** Four places of an entry each, from the lowest bits on. */
+@inline
+function fourPlaces(places: usize, first: i32): u64 {
+  return load<u64>(places + (<usize>first << 1));
+}
+
+@inline
+function placeOf(four: u64, lane: u64): usize {
+  return <usize>((four >> (lane << 4)) & 0xffff);
+}
+
+@inline
+function countOne(at: usize): void {
+  store<u32>(at, load<u32>(at) + 1);
+}
+
+@inline
+function countPlaces(places: usize, c: i32, counts: usize): void {
+  const others = counts + COUNT_BYTES;
+  let i = 0;
+  for (; i + 4 <= c; i += 4) {
+    const four = fourPlaces(places, i);
+    countOne(counts + placeOf(four, 0));
+    countOne(others + placeOf(four, 1));
+    countOne(counts + placeOf(four, 2));
+    countOne(others + placeOf(four, 3));
+  }
+  for (; i < c; i++) countOne(counts + <usize>load<u16>(places + (<usize>i << 1)));
+}
+
+/** The counts of four bins. */
+@inline
+function fourCounts(at: usize): v128 {
+  return i32x4.add(v128.load(at), v128.load(at, COUNT_BYTES));
+}
+
+/** Which of 16 bins are not empty. */
+@inline
+function usedOf16(at: usize): u64 {
+  const front = i16x8.narrow_i32x4_s(fourCounts(at), fourCounts(at + 16));
+  const back = i16x8.narrow_i32x4_s(fourCounts(at + 32), fourCounts(at + 48));
+  return <u64>i8x16.bitmask(i8x16.gt_s(i8x16.narrow_i16x8_s(front, back), i8x16.splat(0)));
+}
+
+/** Turns counts into spans, and gives each bin the probability of its entries as if they were equal. */
+@inline
+function sumCounts(scratch: usize, table: usize): void {
+  let below: u32 = 0;
+  for (let first: usize = 0; first < <usize>BINS; first += 64) {
+    const counts = scratch + COUNTS_AT + (first << 2);
+    const spans = scratch + SPANS_AT + (first << 3);
+    const probabilities = scratch + PROBABILITIES_AT + (first << 2);
+    let used = usedOf16(counts) | (usedOf16(counts + 64) << 16);
+    used |= (usedOf16(counts + 128) << 32) | (usedOf16(counts + 192) << 48);
+    for (; used != 0; used &= used - 1) {
+      const bin = <usize>ctz(used);
+      const at = counts + (bin << 2);
+      const count = load<u32>(at) + load<u32>(at, COUNT_BYTES);
+      store<u32>(at, 0);
+      store<u32>(at, 0, COUNT_BYTES);
+      store<u32>(spans + (bin << 3), below);
+      store<u32>(spans + (bin << 3), count, 4);
+      store<f32>(probabilities + (bin << 2), probabilityOf(table, below, count));
+      below += count;
+    }
+  }
+}
+
+/**
+ * Gives the entries of `ordered` their probabilities, in the place of their keys, and corrects those of the first keys of their bins, which
+ * are smaller.
+ */
+@inline
+function splitBins(ordered: usize, count: i32, least: i32, scratch: usize, table: usize): void {
   const last = ordered + (<usize>count << 3);
   for (let at = ordered; at < last; ) {
     const bin = binOf(keyOf(at), least);
-    const here = bins + (bin << 3);
+    const span = scratch + SPANS_AT + (<usize>bin << 3);
     let end = at + 8;
     while (end < last && binOf(keyOf(end), least) == bin) end += 8;
-    let below = load<i32>(here);
-    const first = <u32>load<i32>(here, 4);
-    const equals = load<i32>(here, 8) - below - <i32>((end - at) >> 3);
-    let isFirstBelow = false;
+    let below = load<i32>(span);
+    const firsts = load<i32>(span, 4) - <i32>((end - at) >> 3);
+    store<f32>(scratch + PROBABILITIES_AT + (<usize>bin << 2), probabilityOf(table, below, firsts));
+    below += firsts;
     while (at < end) {
       const key = keyOf(at);
-      if (!isFirstBelow && first < key) {
-        store<f32>(probabilities + (bin << 2), probabilityOf(table, below, equals));
-        below += equals;
-        isFirstBelow = true;
-      }
       let next = at + 8;
       while (next < end && keyOf(next) == key) next += 8;
       const same = <i32>((next - at) >> 3);
@@ -194,35 +302,39 @@ function splitBins(ordered: usize, count: i32, least: i32, bins: usize, probabil
       for (; at < next; at += 8) store<f32>(at, p, 4);
       below += same;
     }
-    if (!isFirstBelow) store<f32>(probabilities + (bin << 2), probabilityOf(table, below, equals));
+  }
+}
+
+@inline
+function takeProbabilities(row: usize, c: i32, places: usize, probabilities: usize): void {
+  let i = 0;
+  for (; i + 4 <= c; i += 4) {
+    const at = row + (<usize>i << 2);
+    const four = fourPlaces(places, i);
+    store<f32>(at, load<f32>(probabilities + placeOf(four, 0)));
+    store<f32>(at, load<f32>(probabilities + placeOf(four, 1)), 4);
+    store<f32>(at, load<f32>(probabilities + placeOf(four, 2)), 8);
+    store<f32>(at, load<f32>(probabilities + placeOf(four, 3)), 12);
+  }
+  for (; i < c; i++) {
+    store<f32>(row + (<usize>i << 2), load<f32>(probabilities + <usize>load<u16>(places + (<usize>i << 1))));
   }
 }
 
 /** False, and nothing done, where too many entries would have to be ordered. */
 function rankByBins(row: usize, c: i32, scratch: usize, table: usize): bool {
-  const bins = scratch + BINS_AT;
-  const probabilities = scratch + PROBABILITIES_AT;
   const entries = scratch + ORDER_AT;
+  // Behind the entries that may be listed, and those that may be ordered twice over.
+  const places = entries + (<usize>c << 3);
   // The largest key falls into the last bin, and what is below 2^-8 of it into the first.
-  const least = largestKey(row, c) - ((BINS << BIN_SHIFT) - 1);
-  const others = countBins(row, c, least, bins, entries);
+  const least = (largestKey(row, c) >> BIN_SHIFT) - (BINS - 1);
+  const others = placeInBins(row, c, least, places, entries);
   if (others < 0) return false;
-  let below = 0;
-  for (let bin: usize = 0; bin < <usize>BINS; bin++) {
-    const here = bins + (bin << 3);
-    const count = load<i32>(here);
-    store<i32>(here, below);
-    // Of an empty bin it is any number.
-    store<f32>(probabilities + (bin << 2), probabilityOf(table, below, count));
-    below += count;
-  }
-  store<i32>(bins + (BINS << 3), below);
+  countPlaces(places, c, scratch + COUNTS_AT);
+  sumCounts(scratch, table);
   const ordered = order(entries, others, scratch);
-  splitBins(ordered, others, least, bins, probabilities, table);
-  for (let i = 0; i < c; i++) {
-    const p = load<f32>(probabilities + (binOf(keyAt(row, i), least) << 2));
-    store<f32>(row + (<usize>i << 2), p);
-  }
+  splitBins(ordered, others, least, scratch, table);
+  takeProbabilities(row, c, places, scratch + PROBABILITIES_AT);
   for (let at = ordered; at < ordered + (<usize>others << 3); at += 8) {
     store<f32>(row + (<usize>load<u32>(at) << 2), load<f32>(at, 4));
   }
@@ -232,11 +344,12 @@ function rankByBins(row: usize, c: i32, scratch: usize, table: usize): bool {
 /**
  * Replaces each entry of `rows` rows of c float32 by a probability that grows evenly with the rank of its magnitude in its row:
  * low for the smallest, high for the largest. Equals get the mean of theirs, the one entry of a row of one (low + high) / 2.
- * Computed in float64, rounded to float32. `scratch`: 32768 + 24 c bytes.
+ * Computed in float64, rounded to float32. `scratch`: 49152 + 24 c bytes.
  */
 export function rankProbabilities(data: usize, rows: i32, c: i32, scratch: usize, low: f64, high: f64): void {
   const table = scratch + ORDER_AT + (<usize>(c + 1) << 4);
   writeTable(table, c, low, high);
+  if (c >= LONG_ROW) memory.fill(scratch + COUNTS_AT, 0, 2 * COUNT_BYTES);
   for (let r = 0; r < rows; r++) {
     const row = data + ((<usize>r * <usize>c) << 2);
     if (c < LONG_ROW || !rankByBins(row, c, scratch, table)) rankWhole(row, c, scratch, table);

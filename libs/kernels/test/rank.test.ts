@@ -8,7 +8,7 @@ const kernels = new Kernels();
 const { ops } = kernels;
 const MOST = 2048;
 const dataAt = kernels.allocate(MOST * 4);
-const scratch = kernels.allocate(32768 + 24 * MOST);
+const scratch = kernels.allocate(49152 + 24 * MOST);
 
 const value = fc.oneof(
   fc.constantFrom(0, -0, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, fromBits(0x7fc00000), 1e-45),

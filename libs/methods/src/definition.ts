@@ -60,7 +60,7 @@ export interface Rows {
   models: Pointer;
   stride: number;
   count: number;
-  /** 32768 + 24 · length bytes. */
+  /** 49152 + 24 · length bytes. */
   scratch: Pointer;
   /**
    * For methods with `keepsRows`, where rows are long: a float64 of each row. It is NaN at first; what is written there is found again when
