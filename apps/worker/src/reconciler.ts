@@ -13,7 +13,7 @@ const DELIVERIES_KEPT_MS = 30 * 24 * HOUR_MS;
 export interface Graces {
   /** A merge or delivery that the queue should have and does not. */
   dispatchMs: number;
-  /** Objects of merges that ended without a result. */
+  /** Objects of merges that ended without a result, and of uploads that were deleted. */
   orphansMs: number;
   /** Pause between two looks at a page of objects. */
   orphansEveryMs: number;
@@ -75,6 +75,11 @@ function stepsOf(context: WorkerContext, graces: Graces): Step[] {
     { name: 'merges that the queue lost', everyMs: 0, run: () => redispatchMerges(context, graces.dispatchMs) },
     { name: 'deliveries that the queue lost', everyMs: 0, run: () => redispatchDeliveries(context, graces.dispatchMs) },
     { name: 'uploads given up', everyMs: MINUTE_MS, run: () => removeExpiredUploads(context) },
+    {
+      name: 'bytes of deleted uploads',
+      everyMs: graces.orphansEveryMs,
+      run: () => removeDeletedUploads(context, graces.orphansMs),
+    },
     { name: 'results that nobody names', everyMs: graces.orphansEveryMs, run: () => orphans.turn() },
     { name: 'unfinished writes', everyMs: HOUR_MS, run: () => store.abortStaleUploads(24 * HOUR_MS) },
     { name: 'scratch of dead workers', everyMs: MINUTE_MS, run: () => scratch.sweep() },
@@ -126,6 +131,19 @@ async function removeExpiredUploads({ parts: { database, store } }: WorkerContex
     const rows = await database.assets(kind).expirePending();
     for (const { id, storePrefix } of rows) await store.deletePrefix(storePrefix ?? assetPrefix(kind, id));
     count += rows.length;
+  }
+  return count;
+}
+
+/**
+ * The bytes of an upload are removed when it is deleted or given up. Here they are once more, later: the store may have been away
+ * then, and a file that was still being put together appears after that.
+ */
+async function removeDeletedUploads({ parts: { database, store } }: WorkerContext, graceMs: number): Promise<number> {
+  let count = 0;
+  for (const { id, storePrefix } of await database.reconciler.deletedUploads(graceMs)) {
+    if ((await store.deletePrefix(storePrefix)) > 0) count++;
+    await database.reconciler.bytesRemoved(id);
   }
   return count;
 }

@@ -129,6 +129,22 @@ it('uploads that were not completed go with what came of them; workers that vani
   for (const { kind, id } of uploads) expect(await database.assets(kind).get(stack.projectId, id)).toBeNull();
 });
 
+it('what lands in the store after its upload was deleted goes, and is not looked for again', async () => {
+  const { database, store } = stack.parts;
+  const files = [{ path: 'a.bin', bytes: 1 }];
+  const expiresAt = new Date(Date.now() + 3_600_000);
+  const id = newId('checkpoint');
+  const storePrefix = assetPrefix('checkpoint', id);
+  await database.checkpoints.createUpload(stack.projectId, { id, name: 'late', storePrefix, files, expiresAt });
+  await database.checkpoints.softDelete(stack.projectId, id);
+  await store.put(`${storePrefix}/a.bin`, 'x');
+  expect(await database.reconciler.deletedUploads(3_600_000)).not.toContainEqual({ id, storePrefix });
+
+  worker = await stack.startWorker({ graces: GRACES });
+  await vi.waitFor(async () => expect(await stack.keys(`${storePrefix}/`)).toEqual([]), 5_000);
+  await vi.waitFor(async () => expect(await database.reconciler.deletedUploads(0)).toEqual([]), 5_000);
+});
+
 it('a step that fails does not keep the others from running', async () => {
   const id = await stack.createMerge(recipe);
   await loseDispatches();

@@ -106,6 +106,20 @@ export class ReconcilerRepository {
     );
   }
 
+  /** Uploads deleted so long ago that nothing writes to them any more, whose bytes were not removed since; some at a time. */
+  async deletedUploads(olderThanMs: number): Promise<{ id: string; storePrefix: string }[]> {
+    return this.context.prisma.$queryRaw<{ id: string; storePrefix: string }[]>`
+      SELECT id, store_prefix AS "storePrefix" FROM assets
+      WHERE state = 'deleted' AND source = 'upload' AND store_prefix IS NOT NULL
+        AND deleted_at < clock_timestamp() - ${olderThanMs}::float8 * interval '1 millisecond'
+      ORDER BY deleted_at LIMIT ${BATCH}`;
+  }
+
+  /** Nothing lies in the store for a deleted upload. */
+  async bytesRemoved(id: string): Promise<void> {
+    await this.context.prisma.asset.updateMany({ where: { id, state: 'deleted' }, data: { storePrefix: null } });
+  }
+
   /** The merges of these ids, for whoever clears away objects that no result names. Ids without a merge are left out. */
   async resultOwners(ids: readonly string[], settledForMs: number): Promise<ResultOwner[]> {
     return this.context.prisma.$queryRaw<ResultOwner[]>`
