@@ -15,11 +15,7 @@ export function toRowEventType(type: EndpointEventType): RowEventType {
   return TO_ROW[type];
 }
 
-export function fromRowEventType(type: RowEventType): EndpointEventType {
-  return FROM_ROW[type];
-}
-
-/** The same for what is written of merges only. */
+/** The other way round, for what is written of merges. */
 export function fromRowMergeEventType(type: RowEventType): EventType {
   return FROM_ROW[type] as EventType;
 }

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { ProjectEvent } from '@amalgam/contracts';
 import { describe, expect, it, vi } from 'vitest';
 import type { Tx } from '../src/context.js';
-import { CHANNELS, connect } from '../src/index.js';
+import { CHANNELS, connect, type ProjectEventFilter } from '../src/index.js';
 import { recordEvent } from '../src/record-event.js';
 import { makeMerge, STALE, useWorld } from './fixtures.js';
 
@@ -192,6 +192,35 @@ describe('positions', () => {
     for (let i = 0; i < 5; i++) await makeMerge(world);
     const ends = await Promise.all(Array.from({ length: 8 }, last));
     expect(new Set(ends)).toEqual(new Set([before + 5]));
+  });
+});
+
+describe('the search for few among many events', () => {
+  it('reads those of one merge or of rare types alone, also with a plan that was made before the values were known', async () => {
+    const { id } = await makeMerge(world);
+    await world.db.prisma.$executeRaw`
+      INSERT INTO events (id, project_id, merge_id, seq, type, data)
+      SELECT ${id} || n, ${world.projectId}, ${id}, 1 + n, 'merge.progress', '{}' FROM generate_series(1, 5000) n`;
+    const end = await last();
+    await world.db.prisma.$executeRaw`ANALYZE events`;
+    const one = await connect({ url: world.url, max: 1 });
+    /** The plan of the statement that this search has prepared. */
+    const planOf = async (filter: ProjectEventFilter, value: string) => {
+      await one.events.listOfProject(world.projectId, 0, 100, filter);
+      const [statement] = await one.prisma.$queryRaw<{ name: string }[]>`
+        SELECT name FROM pg_prepared_statements
+        WHERE statement LIKE '%FROM events WHERE%' AND statement NOT LIKE '%pg_prepared%' ORDER BY prepare_time DESC LIMIT 1`;
+      await one.prisma.$executeRaw`SET plan_cache_mode = force_generic_plan`;
+      const values = `'${world.projectId}', 0, ${end}, '${value}', 101`;
+      const lines = await one.prisma.$queryRawUnsafe<object[]>(`EXPLAIN EXECUTE ${statement?.name}(${values})`);
+      return JSON.stringify(lines);
+    };
+    const rare = await planOf({ types: ['merge.failed', 'webhook.disabled'] }, '{merge.failed,webhook.disabled}');
+    expect(rare).toContain('events_but_progress');
+    const ofMerge = await planOf({ mergeId: id }, id);
+    expect(ofMerge).toContain('events_merge_id_seq_key');
+    expect(ofMerge).not.toContain('events_project_id_position_key');
+    await one.close();
   });
 });
 

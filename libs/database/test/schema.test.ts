@@ -6,13 +6,14 @@ import {
   DELIVERY_STATES,
   DISABLED_REASONS,
   ENDPOINT_EVENT_TYPES,
+  EVENT_TYPES,
   INPUT_ROLES,
   LANES,
   MERGE_STAGES,
   MERGE_STATES,
 } from '@amalgam/contracts';
 import { describe, expect, it } from 'vitest';
-import { fromRowEventType, toRowEventType } from '../src/event-types.js';
+import { fromRowMergeEventType, toRowEventType } from '../src/event-types.js';
 import * as generated from '../src/generated/enums.js';
 import { useWorld } from './fixtures.js';
 import { parseSchema } from './prisma-schema.js';
@@ -50,7 +51,7 @@ describe('enums', () => {
   it('reach the code with the same names', () => {
     expect(Object.values(generated.MergeState)).toEqual([...MERGE_STATES]);
     expect(Object.values(generated.AttemptState)).toEqual([...ATTEMPT_STATES]);
-    for (const type of ENDPOINT_EVENT_TYPES) expect(fromRowEventType(toRowEventType(type))).toBe(type);
+    for (const type of EVENT_TYPES) expect(fromRowMergeEventType(toRowEventType(type))).toBe(type);
     expect(Object.values(generated.EventType)).toEqual(ENDPOINT_EVENT_TYPES.map(toRowEventType));
   });
 });

@@ -1,5 +1,5 @@
-import type { MergeEvent, ProjectEvent } from '@amalgam/contracts';
-import { fromRowEventType, fromRowMergeEventType } from '../event-types.js';
+import type { EndpointEventType, MergeEvent, ProjectEvent } from '@amalgam/contracts';
+import { fromRowMergeEventType } from '../event-types.js';
 import type { Event } from '../generated/client.js';
 import { toNumber } from '../json.js';
 
@@ -8,8 +8,8 @@ type Row<Key extends keyof Event> = Omit<Event, Key> & { [K in Key]: NonNullable
 /** An event of a merge. */
 export type MergeEventRow = Row<'mergeId' | 'seq'>;
 
-/** An event that has its place among the project's. */
-export type PlacedEventRow = Row<'position'>;
+/** An event that has its place among the project's, with its type as the database holds it. */
+export type PlacedEventRow = Omit<Row<'position'>, 'type'> & { type: EndpointEventType };
 
 /** The contract's MergeEvent. */
 export function toEventResource(row: MergeEventRow): MergeEvent {
@@ -30,7 +30,7 @@ export function toProjectEventResource(row: PlacedEventRow): ProjectEvent {
     object: 'event',
     id: row.id,
     position: toNumber(row.position),
-    type: fromRowEventType(row.type),
+    type: row.type,
     merge_id: row.mergeId,
     seq: row.seq,
     endpoint_id: row.endpointId,
