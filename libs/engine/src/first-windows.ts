@@ -6,6 +6,9 @@ import { type Room, toWindow } from './windows.js';
 /** How far from the sampled place the true one is looked for first, in standard deviations of independent draws. */
 const SAMPLE_DEVIATIONS = 6;
 
+/** A key is common when every so manyth entry of the sample has it, of those where the place may be. */
+const COMMON_SHARE = 256;
+
 /** Guesses, from a spread sample, where each search should look. A group that is all in its sample is done. */
 export async function firstWindows(
   order: Order,
@@ -51,7 +54,9 @@ export async function firstWindows(
     const high = fromEnd ? lastKey(order) : Math.min(lastKey(order), top.key + 1);
     const low = toEnd ? 0 : Math.min(bottom.key, high - 1);
     const entries = (((toEnd ? size : bottom.upTo) - (fromEnd ? 0 : top.above)) / size) * group.elements;
-    // Differences of bfloat16 take few values. Mostly one of them holds the rank, and the window is that single key.
-    return toWindow({ model, low, high, entries: entries * 1.25 + 4096 }, room, order.signed ? -1 : middle.key);
+    // Differences of bfloat16 take few values.
+    const isCommon = (middle.upTo - middle.above) * COMMON_SHARE >= bottom.upTo - top.above;
+    const common = isCommon && !order.signed ? middle.key : -1;
+    return toWindow({ model, low, high, entries: entries * 1.25 + 4096 }, room, common);
   });
 }

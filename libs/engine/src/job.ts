@@ -79,7 +79,10 @@ export interface SurveyTask {
  */
 export type Window = { model: number } & (
   | {
-      /** Entries are counted into `bins` bins of 2^shift keys. */
+      /**
+       * Entries are counted into `bins` bins of 2^shift keys: a word each, or where a bin is several keys two, the second of which has the
+       * bits in which its keys differ from its first.
+       */
       kind: 'counts';
       low: number;
       high: number;

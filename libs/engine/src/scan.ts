@@ -4,6 +4,7 @@ import { BLOCK, type Block, type Ranking } from '@amalgam/methods';
 import type { Job, Naming, SamplePlace, ScanResult, Span, SurveyTask, Window } from './job.js';
 import type { ReadBlock, SpanReader } from './span-reader.js';
 import { countElements } from './spans.js';
+import { wordsOfBin } from './windows.js';
 
 /** What a thread lends to its parts. */
 export interface Scene {
@@ -242,7 +243,7 @@ function wordsFor(window: Window | null): number {
     case undefined:
       return 0;
     case 'counts':
-      return window.bins;
+      return window.bins * wordsOfBin(window.shift);
     case 'list':
       return 1 + 2 * (window.most + BLOCK);
     case 'largest':

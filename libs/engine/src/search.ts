@@ -13,7 +13,7 @@ import {
   withAllEquals,
 } from './order.js';
 import { toTasks } from './spans.js';
-import { type Resolved, type Room, resolve, type Scan, toWindow } from './windows.js';
+import { type Resolved, type Room, resolve, type Scan, toWindow, wordsOfBin } from './windows.js';
 
 export type { RunTask } from './order.js';
 
@@ -109,10 +109,15 @@ function addScan(to: ScanResult, next: ScanResult, windows: (Window | null)[]): 
     const [sums, own] = [to.words[i], next.words[i]];
     if (window === null || !sums || !own) return;
     to.above[i]! += next.above[i]!;
-    if (window.kind === 'counts') for (let bin = 0; bin < sums.length; bin++) sums[bin]! += own[bin]!;
+    if (window.kind === 'counts') addBins(sums, own, wordsOfBin(window.shift));
     else if (own[0]! > sums[0]!) sums.set(own);
     else if (own[0] === sums[0]) sums[1]! += own[1]!;
   });
+}
+
+function addBins(sums: Uint32Array, own: Uint32Array, words: number): void {
+  for (let at = 0; at < sums.length; at += words) sums[at]! += own[at]!;
+  if (words === 2) for (let at = 1; at < sums.length; at += 2) sums[at]! |= own[at]!;
 }
 
 /** Elements of a task of a scan. A group of one small tensor is one task. */

@@ -5,6 +5,11 @@ import { type Place, placeAt } from './order.js';
 /** Bins of a window that cannot have one for each key: small enough to be sent around for nothing. */
 const COARSE_BINS = 2 ** 12;
 
+/** A bin of several keys also says in which bits they differ from its first. */
+export function wordsOfBin(shift: number): number {
+  return shift === 0 ? 1 : 2;
+}
+
 /** What a search may hold in memory. */
 export interface Room {
   /** Bins of a window, in each task. */
@@ -22,9 +27,17 @@ export interface Range {
   entries: number;
 }
 
-/** A list where there is room, a bin for each key where there are few, else few bins for a first look. `common`: as Window says. */
+/** Keys on a lattice, as differences of bfloat16 are: a list of fewer is sooner looked through than they are counted and found again. */
+const SHORT_LIST = 2 ** 14;
+/** Entries there are for each bin: the fewer, the likelier is it that those of the bin that matters are of one key. */
+const BIN_ENTRIES = 64;
+
+/**
+ * A list where there is room, a bin for each key where there are few, else few bins for a first look. `common`: as Window says; where there is
+ * one, bins of several keys mostly have entries of one of them only, and say so.
+ */
 export function toWindow({ model, low, high, entries }: Range, room: Room, common = -1): Window {
-  if (entries <= room.entries) {
+  if (entries <= (common >= 0 ? Math.min(SHORT_LIST, room.entries) : room.entries)) {
     return {
       kind: 'list',
       model,
@@ -33,8 +46,9 @@ export function toWindow({ model, low, high, entries }: Range, room: Room, commo
       most: Math.min(Math.ceil(entries), Math.floor(room.entries / room.tasks)),
     };
   }
-  const shift = high - low <= room.bins ? 0 : Math.max(0, Math.ceil(Math.log2((high - low) / COARSE_BINS)));
-  const isIn = shift === 0 && common >= low && common < high;
+  const most = common < 0 ? COARSE_BINS : Math.min(Math.max(entries / BIN_ENTRIES, COARSE_BINS), room.bins / 2);
+  const shift = high - low <= room.bins ? 0 : Math.max(0, Math.ceil(Math.log2((high - low) / most)));
+  const isIn = common >= low && common < high;
   return {
     kind: 'counts',
     model,
@@ -90,15 +104,17 @@ export function resolve(window: Window, rank: number, scans: Scan[], search: num
 
 function inBins(window: Window & { kind: 'counts' }, rank: number, bins: Uint32Array[]): Outcome | null {
   const { model, shift, high } = window;
+  const words = wordsOfBin(shift);
   const total = new Float64Array(window.bins);
-  for (const own of bins) addTo(total, own);
+  for (const own of bins) for (let bin = 0; bin < total.length; bin++) total[bin]! += own[bin * words]!;
   let left = rank;
   for (let bin = window.bins - 1; bin >= 0; bin--) {
     const entries = total[bin]!;
     if (entries >= left) {
       const low = window.low + bin * 2 ** shift;
-      if (shift > 0) return { next: { model, low, high: Math.min(high, low + 2 ** shift), entries } };
-      return { key: low, ties: left, equal: bins.map((own) => own[bin]!) };
+      const isOneKey = shift === 0 || bins.every((own) => own[bin * 2 + 1] === 0);
+      if (!isOneKey) return { next: { model, low, high: Math.min(high, low + 2 ** shift), entries } };
+      return { key: low, ties: left, equal: bins.map((own) => own[bin * words]!) };
     }
     left -= entries;
   }
@@ -134,10 +150,6 @@ function inLists(window: Window & { kind: 'list' }, rank: number, scans: Scan[],
 function resolveLargest(own: Uint32Array[]): Resolved {
   const key = own.reduce((most, [largest]) => Math.max(most, largest!), 0);
   return { key, ties: 1, equal: own.map(([largest, count]) => (largest === key ? count! : 0)) };
-}
-
-function addTo(total: Float64Array, counts: Uint32Array): void {
-  for (let i = 0; i < total.length; i++) total[i]! += counts[i]!;
 }
 
 function sum(numbers: number[]): number {

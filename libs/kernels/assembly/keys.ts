@@ -19,6 +19,23 @@ export function differenceKey(a: usize, b: usize, i: i32): i32 {
   return reinterpret<i32>(x - y) & MAGNITUDE;
 }
 
+/**
+ * Adds a key `count` times to a histogram whose bins are 2^shift keys, the first `low`. A bin is a uint32, how many; where it is more than
+ * one key a second follows, the bitwise or of what the keys have above the bin's first: 0 says that all are that one.
+ */
+@inline
+export function addKeys(key: u32, count: u32, low: u32, shift: i32, histogram: usize): void {
+  const rest = key - low;
+  if (shift == 0) {
+    const bin = histogram + (<usize>rest << 2);
+    store<u32>(bin, load<u32>(bin) + count);
+  } else {
+    const bin = histogram + (<usize>(rest >>> shift) << 3);
+    const above = <u64>(rest & ((1 << shift) - 1)) << 32;
+    store<u64>(bin, (load<u64>(bin) + count) | above);
+  }
+}
+
 @inline
 export function lanes(x: v128): i32 {
   return i32x4.extract_lane(x, 0) + i32x4.extract_lane(x, 1) + i32x4.extract_lane(x, 2) + i32x4.extract_lane(x, 3);

@@ -1,5 +1,5 @@
 // Exact selection by value, as select.ts selects by magnitude, over order keys (keys.ts).
-import { orderKey } from './keys';
+import { addKeys, orderKey } from './keys';
 
 /** As countMagnitudes of select.ts, over order keys. */
 export function countOrdered(src: usize, n: i32, low: u32, high: u32, shift: i32, histogram: usize): i32 {
@@ -7,10 +7,7 @@ export function countOrdered(src: usize, n: i32, low: u32, high: u32, shift: i32
   for (let i = 0; i < n; i++) {
     const key = orderKey(src + (<usize>i << 2));
     if (key >= high) above++;
-    else if (key >= low) {
-      const bin = histogram + (<usize>((key - low) >>> shift) << 2);
-      store<u32>(bin, load<u32>(bin) + 1);
-    }
+    else if (key >= low) addKeys(key, 1, low, shift, histogram);
   }
   return above;
 }

@@ -1,8 +1,8 @@
 // Exact selection by magnitude without sorting: "the k largest" is a question of counting keys (keys.ts).
-import { differenceKey, lanes, MAGNITUDE } from './keys';
+import { addKeys, differenceKey, lanes, MAGNITUDE } from './keys';
 
 /**
- * Counts keys >= high, and adds each key of [low, high) to the histogram of uint32 at `histogram`, in bin (key - low) >> shift.
+ * Counts keys >= high, and adds each key of [low, high) to the histogram at `histogram`, in bin (key - low) >> shift; see addKeys.
  * Returns the count. Keys are below 2^31, so signed comparison is right. `common` is a key of [low, high) that is expected
  * often, or -1: it is counted four at a time. It changes the speed only (differences of bfloat16 take few values).
  */
@@ -18,7 +18,7 @@ export function countMagnitudes(
   const mask = i32x4.splat(MAGNITUDE);
   const lows = i32x4.splat(low);
   const highs = i32x4.splat(high);
-  const commons = i32x4.splat(common);
+  const expected = i32x4.splat(common);
   let above = i32x4.splat(0);
   let equal = i32x4.splat(0);
   let i = 0;
@@ -29,8 +29,8 @@ export function countMagnitudes(
     const aHigh = i32x4.ge_s(a, highs);
     const bHigh = i32x4.ge_s(b, highs);
     above = i32x4.sub(above, i32x4.add(aHigh, bHigh));
-    const aCommon = i32x4.eq(a, commons);
-    const bCommon = i32x4.eq(b, commons);
+    const aCommon = i32x4.eq(a, expected);
+    const bCommon = i32x4.eq(b, expected);
     equal = i32x4.sub(equal, i32x4.add(aCommon, bCommon));
     const aIn = v128.andnot(i32x4.ge_s(a, lows), v128.or(aHigh, aCommon));
     const bIn = v128.andnot(i32x4.ge_s(b, lows), v128.or(bHigh, bCommon));
@@ -39,19 +39,17 @@ export function countMagnitudes(
       while (bits != 0) {
         const lane = <usize>ctz(bits);
         bits &= bits - 1;
-        addKey(load<i32>(at + (lane << 2)) & MAGNITUDE, low, shift, histogram);
+        addKeys(load<i32>(at + (lane << 2)) & MAGNITUDE, 1, low, shift, histogram);
       }
     }
   }
-  if (common >= 0) {
-    const bin = histogram + (<usize>((common - low) >>> shift) << 2);
-    store<u32>(bin, load<u32>(bin) + lanes(equal));
-  }
+  const commons = lanes(equal);
+  if (commons > 0) addKeys(common, commons, low, shift, histogram);
   let count = lanes(above);
   for (; i < n; i++) {
     const key = load<i32>(src + (<usize>i << 2)) & MAGNITUDE;
     if (key >= high) count++;
-    else if (key >= low) addKey(key, low, shift, histogram);
+    else if (key >= low) addKeys(key, 1, low, shift, histogram);
   }
   return count;
 }
@@ -73,7 +71,7 @@ export function countDifferencesBF16(
   const mask = i32x4.splat(MAGNITUDE);
   const lows = i32x4.splat(low);
   const highs = i32x4.splat(high);
-  const commons = i32x4.splat(common);
+  const expected = i32x4.splat(common);
   let above = i32x4.splat(0);
   let equal = i32x4.splat(0);
   let i = 0;
@@ -91,8 +89,8 @@ export function countDifferencesBF16(
     const pHigh = i32x4.ge_s(p, highs);
     const qHigh = i32x4.ge_s(q, highs);
     above = i32x4.sub(above, i32x4.add(pHigh, qHigh));
-    const pCommon = i32x4.eq(p, commons);
-    const qCommon = i32x4.eq(q, commons);
+    const pCommon = i32x4.eq(p, expected);
+    const qCommon = i32x4.eq(q, expected);
     equal = i32x4.sub(equal, i32x4.add(pCommon, qCommon));
     const pIn = v128.andnot(i32x4.ge_s(p, lows), v128.or(pHigh, pCommon));
     const qIn = v128.andnot(i32x4.ge_s(q, lows), v128.or(qHigh, qCommon));
@@ -101,27 +99,19 @@ export function countDifferencesBF16(
       while (bits != 0) {
         const lane = <usize>ctz(bits);
         bits &= bits - 1;
-        addKey(differenceKey(a, b, i + <i32>lane), low, shift, histogram);
+        addKeys(differenceKey(a, b, i + <i32>lane), 1, low, shift, histogram);
       }
     }
   }
-  if (common >= 0) {
-    const bin = histogram + (<usize>((common - low) >>> shift) << 2);
-    store<u32>(bin, load<u32>(bin) + lanes(equal));
-  }
+  const commons = lanes(equal);
+  if (commons > 0) addKeys(common, commons, low, shift, histogram);
   let count = lanes(above);
   for (; i < n; i++) {
     const key = differenceKey(a, b, i);
     if (key >= high) count++;
-    else if (key >= low) addKey(key, low, shift, histogram);
+    else if (key >= low) addKeys(key, 1, low, shift, histogram);
   }
   return count;
-}
-
-@inline
-function addKey(key: i32, low: i32, shift: i32, histogram: usize): void {
-  const bin = histogram + (<usize>((key - low) >>> shift) << 2);
-  store<u32>(bin, load<u32>(bin) + 1);
 }
 
 /** How many keys equal `key`. */

@@ -85,7 +85,7 @@ describe('kernels over raw bfloat16 equal widening first', () => {
         // NaN arithmetic may differ in its payload, and so in its key: compared without.
         if (expected.some(Number.isNaN)) return;
         const [low, high] = k1 < k2 ? [k1, k2] : [k2, k1];
-        const shift = Math.max(0, Math.ceil(Math.log2((high - low) / 65536 + 1)));
+        const shift = Math.max(0, Math.ceil(Math.log2((high - low) / 32768 + 1)));
         const bins = new Uint32Array(65536);
         const count = select.countMagnitudes(new Uint32Array(expected.buffer), low, high, shift, bins);
         put(b, y);

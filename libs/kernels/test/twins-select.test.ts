@@ -11,7 +11,7 @@ describe('selection is equal to its twins', () => {
       fc.property(words, key, key, fc.nat(40), (src, k1, k2, pick) => {
         const n = src.length;
         const [low, high] = k1 < k2 ? [k1, k2] : [k2, k1];
-        const shift = Math.max(0, Math.ceil(Math.log2((high - low) / 65536 + 1)));
+        const shift = Math.max(0, Math.ceil(Math.log2((high - low) / 32768 + 1)));
         put(a, src);
         kernels.words(histogram, 65536).fill(0);
         const expected = new Uint32Array(65536);

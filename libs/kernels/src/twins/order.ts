@@ -1,3 +1,5 @@
+import { addKey } from './select.js';
+
 /** Plain TypeScript twins of assembly/order.ts, over float32 bits. */
 
 /** Unsigned integer that orders values as their float32 bits stand for them; -0 counts as +0. */
@@ -17,7 +19,7 @@ export function countOrdered(
   for (const bits of src) {
     const key = orderKey(bits);
     if (key >= high) above++;
-    else if (key >= low) histogram[(key - low) >>> shift]!++;
+    else if (key >= low) addKey(key, low, shift, histogram);
   }
   return above;
 }

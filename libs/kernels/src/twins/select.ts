@@ -12,9 +12,19 @@ export function countMagnitudes(
   for (const bits of src) {
     const key = bits & MAGNITUDE;
     if (key >= high) count++;
-    else if (key >= low) histogram[(key - low) >>> shift]!++;
+    else if (key >= low) addKey(key, low, shift, histogram);
   }
   return count;
+}
+
+export function addKey(key: number, low: number, shift: number, histogram: Uint32Array): void {
+  const bin = (key - low) >>> shift;
+  if (shift === 0) {
+    histogram[bin]!++;
+    return;
+  }
+  histogram[2 * bin]!++;
+  histogram[2 * bin + 1]! |= (key - low) % 2 ** shift;
 }
 
 export function countEqual(src: Uint32Array, key: number): number {

@@ -1,0 +1,200 @@
+import { describe, expect, test } from 'vitest';
+import type { Job, Task, Window } from '../src/job.js';
+import type { Order } from '../src/order.js';
+import { planMerge } from '../src/plan.js';
+import { type RunTask, searchGroup } from '../src/search.js';
+import { withThreads } from '../src/session.js';
+import { countElements, sample } from '../src/spans.js';
+import { input, tempDir, writeModel } from './support.js';
+
+const CHUNK = 2 ** 14;
+const ORDER: Order = { survey: null, signed: false, naming: 'place', found: [], tiesMatter: true };
+
+/** Numbers in [0, 1), the same ones each time. */
+function draws(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 32;
+  };
+}
+
+/** Which entries of a tensor of this size the search samples. */
+function sampled(elements: number): (index: number) => boolean {
+  const seen = new Uint8Array(elements);
+  for (const { start, count } of sample([{ index: 0, elements }])) seen.fill(1, start, start + count);
+  return (index) => seen[index] === 1;
+}
+
+interface Scene {
+  dtype: 'BF16' | 'F32';
+  elements: number;
+  base?: (index: number) => number;
+  value: (index: number) => number;
+  ranks: number[];
+  /** For histograms and lists. */
+  bytes?: number;
+  order?: Partial<Order>;
+}
+
+/** Searches in the threads of a merge; the places by rank, the keys of the task vector, and the tasks that were run. */
+async function search({ dtype, elements, base = () => 0, value, ranks, bytes = 48e6, order }: Scene) {
+  const dir = tempDir();
+  const values = Float32Array.from({ length: elements }, (_, i) => value(i));
+  const bases = Float32Array.from({ length: elements }, (_, i) => base(i));
+  const files = [
+    await input(await writeModel(dir, 'base', { w: { dtype, shape: [elements], values: bases } }), 'base'),
+    await input(await writeModel(dir, 'a', { w: { dtype, shape: [elements], values } }), 'a'),
+  ];
+  const recipe = { method: 'ties', base: 'base', models: [{ model: 'a' }], parameters: { scope: 'tensor' } };
+  const plan = planMerge(recipe, { base: files[0]!, models: [files[1]!] }, { threads: 2, chunkElements: CHUNK });
+  const tasks: Task[] = [];
+  const options = { pathOf: (at: number) => files[at]!.path };
+  const whole = { bytesTotal: 0, outWidth: 4, coefficients: null };
+  const places = await withThreads(plan, options, whole, ({ job, run }: { job: Job; run: RunTask }) => {
+    const noting: RunTask = (task) => {
+      tasks.push(task);
+      return run(task);
+    };
+    const group = { tensors: [{ index: 0, elements }], elements };
+    const searches = ranks.map((rank) => ({ model: 0, rank }));
+    return searchGroup(job, { ...ORDER, ...order }, group, searches, bytes, noting);
+  });
+  const scans = tasks.flatMap((task) => (task.kind === 'scan' ? [task] : []));
+  const windows = scans.flatMap((task) => task.windows.filter((window): window is Window => window !== null));
+  return {
+    places,
+    keys: keysOf(values, bases, dtype),
+    windows,
+    /** How often all entries were looked at. */
+    looks: countElements(scans.flatMap(({ spans }) => spans)) / elements,
+  };
+}
+
+function keysOf(values: Float32Array, bases: Float32Array, dtype: 'BF16' | 'F32'): Uint32Array {
+  const round = (x: number) => (dtype === 'F32' ? x : toBfloat16(x));
+  const differences = values.map((x, i) => round(x) - round(bases[i]!));
+  return new Uint32Array(differences.buffer).map((bits) => bits & 0x7fffffff);
+}
+
+/** Rounded to the nearest, ties to even. */
+function toBfloat16(x: number): number {
+  const bits = new Uint32Array(Float32Array.of(x).buffer);
+  bits[0] = (bits[0]! + 0x7fff + ((bits[0]! >>> 16) & 1)) & 0xffff0000;
+  return new Float32Array(bits.buffer)[0]!;
+}
+
+type Searched = Awaited<ReturnType<typeof search>>;
+
+/** As many entries lie up to each place as were asked for: all larger ones, and of its equals those that come first. */
+function expectRanks({ places, keys }: Searched, ranks: number[]): void {
+  const upTo = places.map((place) => {
+    const { key, tieEnd } = place.of(0);
+    return keys.reduce((count, own, i) => count + (own > key || (own === key && i < tieEnd) ? 1 : 0), 0);
+  });
+  expect(upTo).toEqual(ranks);
+  expect(places.map(({ key }) => keys.includes(key))).toEqual(ranks.map(() => true));
+}
+
+const kinds = ({ windows }: Searched) => new Set(windows.map(({ kind }) => kind));
+
+describe('where entries lie as the sample says', () => {
+  const elements = 2 ** 20;
+  const random = draws(1);
+  const noise = Float32Array.from({ length: 3 * elements }, () => random() - 0.5);
+  const weight = (i: number) => noise[i]! / 10;
+  // Of a fine-tune: a small part of the weight's size.
+  const tuned = (i: number) => weight(i) + noise[elements + i]! * noise[2 * elements + i]! * 0.02;
+
+  test('float32 is looked at once, and listed', async () => {
+    const ranks = [Math.floor(elements / 5), 1000];
+    const got = await search({ dtype: 'F32', elements, base: weight, value: tuned, ranks });
+    expectRanks(got, ranks);
+    expect([got.looks, kinds(got)]).toEqual([1, new Set(['list'])]);
+  });
+
+  test('bfloat16 is looked at once, and counted: bins are many keys wide, and those that matter have one', async () => {
+    const ranks = [Math.floor(elements / 5), Math.floor(elements / 3)];
+    const got = await search({ dtype: 'BF16', elements, base: weight, value: tuned, ranks });
+    expectRanks(got, ranks);
+    expect([got.looks, kinds(got)]).toEqual([1, new Set(['counts'])]);
+    expect(got.windows.every((window) => window.kind === 'counts' && window.shift > 0)).toBe(true);
+  });
+
+  test('counts of all tasks are added up where ties do not matter', async () => {
+    const ranks = [Math.floor(elements / 5)];
+    const got = await search({
+      dtype: 'BF16',
+      elements,
+      base: weight,
+      value: tuned,
+      ranks,
+      // Room for fewer bins than keys.
+      bytes: 2 ** 19,
+      order: { tiesMatter: false },
+    });
+    const { key } = got.places[0]!;
+    const above = got.keys.filter((own) => own > key).length;
+    const equal = got.keys.filter((own) => own === key).length;
+    expect([above < ranks[0]!, above + equal >= ranks[0]!, got.looks]).toEqual([true, true, 1]);
+  });
+
+  test('a bin with several keys is narrowed down', async () => {
+    // Every fourth entry is the same; the others are all different, its nearest neighbours among them.
+    const value = (i: number) => (i % 4 === 0 ? 1.5 : 1 + ((i * 7919) % elements) / elements);
+    const ranks = [(elements * 3) / 8 + 100];
+    const got = await search({ dtype: 'F32', elements, value, ranks, bytes: 2 ** 20 });
+    expectRanks(got, ranks);
+    expect([got.looks, kinds(got)]).toEqual([2, new Set(['counts'])]);
+  });
+
+  test('with little memory for lists and bins it takes more looks', async () => {
+    const ranks = [Math.floor(elements / 5), elements - 5];
+    for (const dtype of ['F32', 'BF16'] as const) {
+      const got = await search({ dtype, elements, base: weight, value: tuned, ranks, bytes: 2 ** 14 });
+      expectRanks(got, ranks);
+      expect(got.looks).toBeGreaterThan(1);
+    }
+  });
+});
+
+describe('where the sample misleads', () => {
+  const elements = 2 ** 18;
+  const isSampled = sampled(elements);
+  const rank = elements / 4;
+  const distinct = (i: number) => 1 + i / elements;
+
+  test('a list that overflows is counted', async () => {
+    // Unseen entries crowd where the sample has one in a few thousand.
+    const value = (i: number) => (isSampled(i) ? distinct((i * 31) % elements) : 1.75 - (i / elements) * 2 ** -8);
+    const got = await search({ dtype: 'F32', elements, value, ranks: [rank] });
+    expectRanks(got, [rank]);
+    const seen = got.windows.flatMap((window) =>
+      window.kind === 'largest' ? [] : [[window.kind, window.low, window.high]],
+    );
+    const [, low, high] = seen[0]!;
+    expect(seen[0]).toEqual(['list', low, high]);
+    expect(seen).toContainEqual(['counts', low, high]);
+  });
+
+  test('a place above the window is looked for there', async () => {
+    const value = (i: number) => (isSampled(i) ? distinct(i) : 4 + distinct(i));
+    const got = await search({ dtype: 'F32', elements, value, ranks: [rank, 5] });
+    expectRanks(got, [rank, 5]);
+    expect(got.looks).toBeGreaterThan(1);
+  });
+
+  test('a place below the window is looked for there', async () => {
+    const value = (i: number) => (isSampled(i) ? 4 + distinct(i) : distinct(i));
+    const got = await search({ dtype: 'F32', elements, value, ranks: [rank, elements - 5] });
+    expectRanks(got, [rank, elements - 5]);
+    expect(got.looks).toBeGreaterThan(1);
+  });
+
+  test('few values, all unseen, are counted and the end of the ties is found', async () => {
+    const value = (i: number) => (isSampled(i) ? distinct(i) : 4 + (i % 3));
+    const got = await search({ dtype: 'BF16', elements, value, ranks: [rank, elements / 2], bytes: 2 ** 16 });
+    expectRanks(got, [rank, elements / 2]);
+    expect(got.looks).toBeGreaterThan(1);
+  });
+});
