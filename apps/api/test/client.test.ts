@@ -110,6 +110,11 @@ describe('the client', () => {
     });
     const [first] = begun.uploads!;
     expect((await fetch(first!.url, { method: 'PUT', body: new Uint8Array(files[0]!.bytes) })).status).toBe(200);
+    const other = [files[0]!, { path: 'config.json', bytes: Buffer.from('{"a":1}') }];
+    await expect(client.checkpoints.upload({ files: other, resume: begun.id })).rejects.toMatchObject({
+      code: 'digest_mismatch',
+      message: expect.stringContaining('config.json has 7 bytes, and had 2'),
+    });
     const arrived: number[] = [];
     const done = await client.checkpoints.upload({
       files,

@@ -19,12 +19,15 @@ export interface UploadOptions {
 
 interface Asset {
   id: string;
+  files: readonly { path: string; bytes: number }[];
   uploads?: UploadTarget[];
 }
 
 /**
  * Begins an upload at `url`, `/v1/checkpoints` say, or goes on with one, sends every file to its link, or its parts to theirs,
  * and completes it.
+ *
+ * @throws AmalgamError `upload_incomplete`, `digest_mismatch` when these are not the files that it was begun with; ApiError
  */
 export async function uploadAsset<T extends Asset>(
   transport: Transport,
@@ -38,6 +41,13 @@ export async function uploadAsset<T extends Asset>(
   const begun = await (resume === undefined
     ? transport.json<T>('POST', url, { body, signal })
     : transport.json<T>('POST', `${url}/${resume}/uploads`, { signal }));
+  for (const { file, bytes } of sized) {
+    const before = begun.files.find(({ path }) => path === file.path)?.bytes ?? bytes;
+    if (bytes === before) continue;
+    // Parts of two files would make one that nobody meant.
+    const detail = `${file.path} has ${bytes} bytes, and had ${before} when ${begun.id} began`;
+    throw new AmalgamError('digest_mismatch', detail);
+  }
   const work = (begun.uploads ?? []).flatMap((target) => {
     const found = sized.find(({ file }) => file.path === target.path);
     if (found !== undefined) return piecesOf(target, found.file, found.bytes);
