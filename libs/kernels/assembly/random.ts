@@ -7,15 +7,12 @@ const W0: u32 = 0x9e3779b9;
 const W1: u32 = 0xbb67ae85;
 const ROUNDS = 10;
 
-/** Low halves of the four 64-bit products in `even` (lanes 0, 1) and `odd` (lanes 2, 3). */
+/** High halves of the four 64-bit products x m. */
 @inline
-function lows(even: v128, odd: v128): v128 {
-  return i8x16.shuffle(even, odd, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
-}
-
-@inline
-function highs(even: v128, odd: v128): v128 {
-  return i8x16.shuffle(even, odd, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+function highs(x: v128, m: v128): v128 {
+  const front = i64x2.extmul_low_i32x4_u(x, m);
+  const back = i64x2.extmul_high_i32x4_u(x, m);
+  return i8x16.shuffle(front, back, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
 }
 
 /** Words 0, 1 of a, 0, 1 of b. */
@@ -63,14 +60,12 @@ export function randomWords(stream: usize, low: u32, high: u32, dst: usize, n: i
     let k0 = key0;
     let k1 = key1;
     for (let round = 0; round < ROUNDS; round++) {
-      const even0 = i64x2.extmul_low_i32x4_u(c0, m0);
-      const odd0 = i64x2.extmul_high_i32x4_u(c0, m0);
-      const even1 = i64x2.extmul_low_i32x4_u(c2, m1);
-      const odd1 = i64x2.extmul_high_i32x4_u(c2, m1);
-      c0 = v128.xor(v128.xor(highs(even1, odd1), c1), k0);
-      c2 = v128.xor(v128.xor(highs(even0, odd0), c3), k1);
-      c1 = lows(even1, odd1);
-      c3 = lows(even0, odd0);
+      const next0 = v128.xor(v128.xor(highs(c2, m1), c1), k0);
+      const next2 = v128.xor(v128.xor(highs(c0, m0), c3), k1);
+      c1 = i32x4.mul(c2, m1);
+      c3 = i32x4.mul(c0, m0);
+      c0 = next0;
+      c2 = next2;
       k0 = i32x4.add(k0, w0);
       k1 = i32x4.add(k1, w1);
     }
@@ -90,11 +85,17 @@ export function randomWords(stream: usize, low: u32, high: u32, dst: usize, n: i
 
 const RANGE: f32 = 4294967296.0;
 
-/** Lanes to keep: those whose random word lies below floor(p · 2^32), all where p is 1: at most 2^-32 from p. */
+/** Lanes to drop: those whose random word does not lie below floor(p · 2^32), none where p is 1: at most 2^-32 from 1 - p. */
 @inline
-function chosen(words: v128, p: v128): v128 {
+function dropped(words: v128, p: v128): v128 {
   const bar = i32x4.trunc_sat_f32x4_u(f32x4.mul(p, f32x4.splat(RANGE)));
-  return v128.or(i32x4.lt_u(words, bar), f32x4.ge(p, f32x4.splat(1)));
+  return v128.and(i32x4.ge_u(words, bar), f32x4.lt(p, f32x4.splat(1)));
+}
+
+/** Divides four entries, and sets those to +0 that are dropped. */
+@inline
+function divideKept(at: usize, divisor: v128, drop: v128): void {
+  v128.store(at, v128.andnot(f32x4.div(v128.load(at), divisor), drop));
 }
 
 @inline
@@ -102,7 +103,7 @@ function laneSum(x: v128): i32 {
   return i32x4.extract_lane(x, 0) + i32x4.extract_lane(x, 1) + i32x4.extract_lane(x, 2) + i32x4.extract_lane(x, 3);
 }
 
-/** The first n % 4 lanes of the last group. */
+/** The lanes of the last group that are there. */
 @inline
 function tailMask(n: i32): v128 {
   return i32x4.lt_s(i32x4(0, 1, 2, 3), i32x4.splat(n & 3));
@@ -113,31 +114,43 @@ function tailMask(n: i32): v128 {
  * divided by p. Returns how many were kept. `data` must be padded to a multiple of 4.
  */
 export function keepRandom(data: usize, n: i32, words: usize, p: f32, rescale: bool): i32 {
-  const ps = f32x4.splat(p);
+  const bar = i32x4.splat(p < 1 ? <i32>(<u32>(p * RANGE)) : 0);
+  const some = i32x4.splat(p < 1 ? -1 : 0);
   const divisor = f32x4.splat(rescale ? p : 1);
-  let kept = i32x4.splat(0);
-  for (let i = 0; i < n; i += 4) {
-    const at = data + (<usize>i << 2);
-    let keep = chosen(v128.load(words + (<usize>i << 2)), ps);
-    if (i + 4 > n) keep = v128.and(keep, tailMask(n));
-    kept = i32x4.sub(kept, keep);
-    v128.store(at, v128.and(f32x4.div(v128.load(at), divisor), keep));
+  const end = data + (<usize>n << 2);
+  let drops = i32x4.splat(0);
+  let at = data;
+  for (; at + 16 <= end; at += 16) {
+    const drop = v128.and(i32x4.ge_u(v128.load(words + (at - data)), bar), some);
+    drops = i32x4.sub(drops, drop);
+    divideKept(at, divisor, drop);
   }
-  return laneSum(kept);
+  if (at < end) {
+    const drop = v128.and(i32x4.ge_u(v128.load(words + (at - data)), bar), some);
+    drops = i32x4.sub(drops, v128.and(drop, tailMask(n)));
+    divideKept(at, divisor, v128.or(drop, v128.not(tailMask(n))));
+  }
+  return n - laneSum(drops);
 }
 
 /** As keepRandom, with a probability for each element: float32 at `probabilities`. */
 export function keepRandomEach(data: usize, n: i32, words: usize, probabilities: usize, rescale: bool): i32 {
   const one = f32x4.splat(1);
   const whole = i32x4.splat(rescale ? 0 : -1);
-  let kept = i32x4.splat(0);
-  for (let i = 0; i < n; i += 4) {
-    const at = data + (<usize>i << 2);
-    const p = v128.load(probabilities + (<usize>i << 2));
-    let keep = chosen(v128.load(words + (<usize>i << 2)), p);
-    if (i + 4 > n) keep = v128.and(keep, tailMask(n));
-    kept = i32x4.sub(kept, keep);
-    v128.store(at, v128.and(f32x4.div(v128.load(at), v128.bitselect(one, p, whole)), keep));
+  const end = data + (<usize>n << 2);
+  let drops = i32x4.splat(0);
+  let at = data;
+  for (; at + 16 <= end; at += 16) {
+    const p = v128.load(probabilities + (at - data));
+    const drop = dropped(v128.load(words + (at - data)), p);
+    drops = i32x4.sub(drops, drop);
+    divideKept(at, v128.bitselect(one, p, whole), drop);
   }
-  return laneSum(kept);
+  if (at < end) {
+    const p = v128.load(probabilities + (at - data));
+    const drop = dropped(v128.load(words + (at - data)), p);
+    drops = i32x4.sub(drops, v128.and(drop, tailMask(n)));
+    divideKept(at, v128.bitselect(one, p, whole), v128.or(drop, v128.not(tailMask(n))));
+  }
+  return n - laneSum(drops);
 }

@@ -175,6 +175,8 @@ describe('masks', () => {
           const kept = twin(expected);
           expect(kernel()).toBe(kept);
           expect(kernels.words(dataAt, n).slice()).toEqual(new Uint32Array(expected.buffer));
+          // What follows stays 0, as the kernels that come next want it.
+          expect([...kernels.words(dataAt + n * 4, 3)]).toEqual([0, 0, 0]);
         };
         check(
           (data) => twins.keepRandom(data, random, () => shared, rescale),
