@@ -1,4 +1,4 @@
-import { AmalgamError } from '@amalgam/contracts';
+import { AmalgamError, chunksOf } from '@amalgam/contracts';
 import { backoff, pause } from './pause.js';
 import type { Transport } from './transport.js';
 
@@ -83,7 +83,7 @@ async function receive(response: Response, part: Part, { signal, onProgress }: D
   const total = expected === null ? null : Number(expected) + part.bytes;
   async function* counted() {
     if (response.body === null) return;
-    for await (const chunk of response.body as unknown as AsyncIterable<Uint8Array>) {
+    for await (const chunk of chunksOf(response.body, signal)) {
       yield chunk;
       part.bytes += chunk.byteLength;
       onProgress?.(part.bytes);

@@ -27,6 +27,8 @@ export class StreamConnection {
           controller.enqueue(chunk);
         },
       }),
+      // Said here as well: `chunksOf` tells why.
+      { signal: this.signal },
     );
   }
 

@@ -1,4 +1,5 @@
 export * from './assets.js';
+export * from './chunks.js';
 export * from './dtypes.js';
 export * from './errors.js';
 export * from './events.js';

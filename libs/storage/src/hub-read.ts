@@ -1,4 +1,4 @@
-import { AmalgamError } from '@amalgam/contracts';
+import { AmalgamError, chunksOf } from '@amalgam/contracts';
 import { type HubClient, refusal, SILENCE_MS } from './hub-client.js';
 import type { HubPlace } from './hub-errors.js';
 import { pastEnd } from './keys.js';
@@ -94,7 +94,7 @@ export class HubReader {
         throw new AmalgamError('storage_error', `${this.#place.label}: ${rule}`);
       }
       let left = end - begin;
-      for await (const chunk of response.body ?? []) {
+      for await (const chunk of response.body === null ? [] : chunksOf(response.body, both)) {
         timer.refresh();
         const part = chunk.subarray(0, left);
         await take(part);
