@@ -140,6 +140,8 @@ describe.skipIf(executable === null)(executable === null ? `${NAME}: SKIPPED, ${
     await section.getByText('It answered 410 Gone', { exact: false }).waitFor({ state: 'detached' });
     await section.locator('.badge', { hasText: 'succeeded' }).waitFor();
     expect((await client.merges.get(id)).webhook).not.toHaveProperty('disabled');
+    await section.getByRole('button', { name: 'merge.succeeded', expanded: true }).click();
+    await delivery.waitFor({ state: 'detached' });
     await receiver.close();
   });
 

@@ -82,6 +82,8 @@ export class Feed {
       document.removeEventListener('visibilitychange', onVisible);
       clearTimeout(unseen);
       stop();
+      // Whoever begins again must see it become live.
+      this.#become('connecting');
     };
   }
 

@@ -81,7 +81,7 @@ export default function OwnWebhook({ merge, webhook }: { merge: Merge; webhook: 
                 type="button"
                 aria-expanded={id === opened}
                 onClick={() => {
-                  setOpened(id);
+                  setOpened(id === opened ? null : id);
                   again();
                 }}
               >
