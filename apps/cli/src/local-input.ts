@@ -1,6 +1,6 @@
 import { readdir, realpath, stat } from 'node:fs/promises';
 import { basename, extname, join, resolve } from 'node:path';
-import { AmalgamError, quoteList, type Recipe, type RecipeTask } from '@amalgam/contracts';
+import { AmalgamError, isAmalgamError, quoteList, type Recipe, type RecipeTask } from '@amalgam/contracts';
 import { listInputs, type MergePlan, type ModelInput, shortName } from '@amalgam/engine';
 import { describeGraph, type GraphDescription, type ModelProto, readOutline } from '@amalgam/onnx';
 import {
@@ -100,16 +100,18 @@ export async function openLocalDataset(path: string, reference = path): Promise<
  */
 export async function openRecipeInputs(recipe: Recipe, folder: string) {
   const opened = once((reference) => openCheckpoint(reference, folder));
-  const open = async (reference: string, name?: string): Promise<LocalInput> => {
-    const input = await opened(reference);
+  const open = async (reference: string, pointer: string, name?: string): Promise<LocalInput> => {
+    const input = await opened(reference).catch((error: unknown) => {
+      throw at(pointer, error);
+    });
     return name === undefined ? input : { ...input, name };
   };
-  const base = recipe.base === undefined ? null : await open(recipe.base);
+  const base = recipe.base === undefined ? null : await open(recipe.base, '/base');
   const models: LocalInput[] = [];
   const adapters: (LocalInput | null)[] = [];
-  for (const { model, adapter, name } of recipe.models) {
-    models.push(await open(model, name));
-    adapters.push(adapter === undefined ? null : await open(adapter));
+  for (const [i, { model, adapter, name }] of recipe.models.entries()) {
+    models.push(await open(model, `/models/${i}/model`, name));
+    adapters.push(adapter === undefined ? null : await open(adapter, `/models/${i}/adapter`));
   }
 
   const graphs = once(async (reference) => {
@@ -140,6 +142,12 @@ export function checkLocalTasks(tasks: readonly LocalTask[], plan: Pick<MergePla
     evaluation: evaluation?.description ?? null,
   }));
   plan.warnings.push(...checkTaskData(described, plan.tuning?.settings.batchSize ?? null));
+}
+
+/** The error, which names no field yet, as one about what the recipe has there. */
+function at(pointer: string, error: unknown): unknown {
+  if (!isAmalgamError(error) || error.errors.length > 0) return error;
+  return new AmalgamError(error.code, error.detail, { errors: [{ pointer, detail: error.detail }], cause: error });
 }
 
 async function locate(path: string, reference: string): Promise<{ real: string; isFile: boolean }> {

@@ -3,7 +3,7 @@ import { type MergePlan, planMerge, tokenRequest } from '@amalgam/engine';
 import { movePointer, movePointers } from '@amalgam/mergekit';
 import { planTokens, type TokenPlan } from '@amalgam/tokenizers';
 import { checkLocalTasks, openRecipeInputs } from './local-input.js';
-import { readRecipeFile } from './recipe-file.js';
+import { inFile, readRecipeFile } from './recipe-file.js';
 
 export interface PlanLimits {
   threads?: number | undefined;
@@ -27,7 +27,7 @@ export async function planLocally(path: string, limits: PlanLimits): Promise<Loc
     const placed = plan.warnings.map((warning) => movePointer(warning, pointerOf));
     return { inputs, plan: { ...plan, warnings: [...warnings, ...placed] } };
   } catch (error) {
-    throw movePointers(error, pointerOf);
+    throw inFile(movePointers(error, pointerOf), path);
   }
 }
 

@@ -15,9 +15,18 @@ export async function readRecipeFile(path: string): Promise<ReadRecipe & { folde
   try {
     return { ...readRecipe(document), folder: dirname(resolve(path)) };
   } catch (error) {
-    if (!isAmalgamError(error)) throw error;
-    throw new AmalgamError(error.code, `${path}: ${error.detail}`, { errors: error.errors, cause: error });
+    throw inFile(error, path);
   }
+}
+
+/** The error, which is about a recipe, with the file's name and the place of the first problem before its words. */
+export function inFile(error: unknown, path: string): unknown {
+  if (!isAmalgamError(error)) return error;
+  const [first] = error.errors;
+  // Problems of several fields begin with each one's pointer already.
+  const place = first !== undefined && first.pointer !== '' && error.detail.startsWith(first.detail);
+  const detail = `${path}: ${place ? `${first.pointer}: ` : ''}${error.detail}`;
+  return new AmalgamError(error.code, detail, { errors: error.errors, cause: error });
 }
 
 /** The file's text. A checkpoint in a recipe's place is refused before it is read or shown. */

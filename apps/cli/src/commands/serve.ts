@@ -27,7 +27,7 @@ export function serveCommand(): Command {
       if (service.keyFile !== null && existsSync(service.keyFile)) {
         const near = relative('', service.keyFile);
         const path = near.startsWith('..') ? service.keyFile : near;
-        console.log(`amalgam: sign in with the API key, which is also in ${path}`);
+        console.log(`amalgam: sign in with the API key in ${path}`);
       }
       await new Promise<void>((resolve) => {
         process.once('SIGINT', resolve).once('SIGTERM', resolve);

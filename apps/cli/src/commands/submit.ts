@@ -2,7 +2,7 @@ import { movePointers } from '@amalgam/mergekit';
 import { Command } from 'commander';
 import { barProgress } from '../merge-progress.js';
 import { parseMetadata } from '../options.js';
-import { readRecipeFile } from '../recipe-file.js';
+import { inFile, readRecipeFile } from '../recipe-file.js';
 import { connect, type RemoteOptions, withRemoteOptions } from '../remote/connect.js';
 import { downloadFiles, endTransfer, refuseFullFolder, showTransfer } from '../remote/download-files.js';
 import { followMerge, reportEnd } from '../remote/follow-merge.js';
@@ -49,7 +49,10 @@ async function submit(path: string, options: Options): Promise<void> {
       ...(webhook !== undefined && { webhook: { url: webhook } }),
     })
     .catch((error: unknown) => {
-      throw movePointers(error, (pointer) => pointerOf(pointer.replace(/^\/recipe(?=\/|$)/, '')));
+      throw inFile(
+        movePointers(error, (pointer) => pointerOf(pointer.replace(/^\/recipe(?=\/|$)/, ''))),
+        path,
+      );
     });
   if (json) console.log(JSON.stringify({ event: 'submitted', merge }));
   else console.error(`submitted   ${merge.id}`);
