@@ -2,7 +2,8 @@ import type { Method } from '@amalgam/contracts';
 import { client } from '../api.js';
 import { showCount } from '../format.js';
 import { Loading, TroubleNote } from '../parts/notes.js';
-import { Scroll, Section } from '../parts/section.js';
+import { ScrollTable } from '../parts/scroll-table.js';
+import { Section } from '../parts/section.js';
 import { hrefOf } from '../router.js';
 import { readParameters } from '../schema.js';
 import { useLive } from '../use-live.js';
@@ -72,30 +73,18 @@ function Parameters({ title, schema }: { title: string; schema: Method['paramete
   if (parameters.length === 0) return null;
   return (
     <Section title={title}>
-      <Scroll label={title}>
-        <table>
-          <thead>
-            <tr>
-              <th scope="col">Name</th>
-              <th scope="col">Values</th>
-              <th scope="col">Default</th>
-              <th scope="col">Meaning</th>
-            </tr>
-          </thead>
-          <tbody>
-            {parameters.map(({ name, values, fallback, description }) => (
-              <tr key={name}>
-                <th scope="row">
-                  <code>{name}</code>
-                </th>
-                <td>{values}</td>
-                <td>{fallback === null ? <span className="dim">none</span> : <code>{fallback}</code>}</td>
-                <td>{description}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </Scroll>
+      <ScrollTable label={title} columns={['Name', 'Values', 'Default', 'Meaning']}>
+        {parameters.map(({ name, values, fallback, description }) => (
+          <tr key={name}>
+            <th scope="row">
+              <code>{name}</code>
+            </th>
+            <td>{values}</td>
+            <td>{fallback === null ? <span className="dim">none</span> : <code>{fallback}</code>}</td>
+            <td>{description}</td>
+          </tr>
+        ))}
+      </ScrollTable>
     </Section>
   );
 }

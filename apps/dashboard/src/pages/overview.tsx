@@ -13,7 +13,8 @@ import { isMoreThanProgress, useNews } from '../live/use-feed.js';
 import { withProgress } from '../merge-list.js';
 import { MergeProgress } from '../parts/merge-progress.js';
 import { Empty, Loading, TroubleNote } from '../parts/notes.js';
-import { Scroll, Section } from '../parts/section.js';
+import { ScrollTable } from '../parts/scroll-table.js';
+import { Section } from '../parts/section.js';
 import { StateBadge } from '../parts/state-badge.js';
 import { Time, useNow } from '../parts/time.js';
 import { hrefOf } from '../router.js';
@@ -200,38 +201,24 @@ function Workers({ workers }: { workers: WorkerStatus[] }) {
           one with the service.
         </Empty>
       ) : (
-        <Scroll label="Workers">
-          <table>
-            <thead>
-              <tr>
-                <th scope="col">Worker</th>
-                <th scope="col">Device</th>
-                <th scope="col">Lanes</th>
-                <th scope="col">Running</th>
-                <th scope="col">Started</th>
-                <th scope="col">Heard of</th>
-              </tr>
-            </thead>
-            <tbody>
-              {workers.map((worker) => (
-                <tr key={worker.id}>
-                  <th scope="row">
-                    <code>{worker.id}</code> <span className="dim">{worker.version}</span>
-                  </th>
-                  <td>{worker.device}</td>
-                  <td>{worker.lanes.join(', ')}</td>
-                  <td>{showCount(worker.running, 'job')}</td>
-                  <td>
-                    <Time at={worker.started_at} />
-                  </td>
-                  <td>
-                    <Time at={worker.heartbeat_at} />
-                  </td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </Scroll>
+        <ScrollTable label="Workers" columns={['Worker', 'Device', 'Lanes', 'Running', 'Started', 'Heard of']}>
+          {workers.map((worker) => (
+            <tr key={worker.id}>
+              <th scope="row">
+                <code>{worker.id}</code> <span className="dim">{worker.version}</span>
+              </th>
+              <td>{worker.device}</td>
+              <td>{worker.lanes.join(', ')}</td>
+              <td>{showCount(worker.running, 'job')}</td>
+              <td>
+                <Time at={worker.started_at} />
+              </td>
+              <td>
+                <Time at={worker.heartbeat_at} />
+              </td>
+            </tr>
+          ))}
+        </ScrollTable>
       )}
     </Section>
   );

@@ -1,6 +1,6 @@
 import type { Delivery } from '@amalgam/contracts';
 import type { ReactNode } from 'react';
-import { Scroll } from '../parts/section.js';
+import { ScrollTable } from '../parts/scroll-table.js';
 import { Time } from '../parts/time.js';
 import { DeliveryBadge } from './badges.js';
 
@@ -13,28 +13,14 @@ export function DeliveryTable({
   titleOf(delivery: Delivery): ReactNode;
 }) {
   return (
-    <Scroll label="Deliveries">
-      <table>
-        <thead>
-          <tr>
-            <th scope="col">Event</th>
-            <th scope="col">State</th>
-            <th scope="col">Answer</th>
-            <th scope="col">Tries</th>
-            <th scope="col">Created</th>
-            <th scope="col">Next try</th>
-          </tr>
-        </thead>
-        <tbody>
-          {deliveries.map((delivery) => (
-            <tr key={delivery.id}>
-              <th scope="row">{titleOf(delivery)}</th>
-              <Cells delivery={delivery} />
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </Scroll>
+    <ScrollTable label="Deliveries" columns={['Event', 'State', 'Answer', 'Tries', 'Created', 'Next try']}>
+      {deliveries.map((delivery) => (
+        <tr key={delivery.id}>
+          <th scope="row">{titleOf(delivery)}</th>
+          <Cells delivery={delivery} />
+        </tr>
+      ))}
+    </ScrollTable>
   );
 }
 
