@@ -182,7 +182,12 @@ describe('wrong input ends with code 2 and says what is wrong', () => {
     [
       'a file that is not there',
       'method: linear\nmodels: [{ model: nowhere.safetensors }]\n',
-      'nowhere.safetensors: there is no such file or folder',
+      'recipe.yaml: /models/0/model: nowhere.safetensors: there is no such file or folder',
+    ],
+    [
+      'what only the headers tell',
+      'merge_method: passthrough\nslices: [{ sources: [{ model: a.safetensors, layer_range: [0, 99] }] }]\n',
+      'recipe.yaml: /slices: "a.safetensors" has no layers',
     ],
     [
       'a typo in mergekit’s language',

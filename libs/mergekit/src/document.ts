@@ -15,6 +15,8 @@ export interface Document {
   outDtype: Recipe['out_dtype'];
   tokenizer: Recipe['tokenizer'];
   chatTemplate: string | undefined;
+  /** Of random masks; null: the method's own. */
+  seed: number | null;
   /** What the document names, each once, in its order. */
   references: Map<string, Reference>;
   warnings: string[];
@@ -54,6 +56,8 @@ const TOP = [
   'tokenizer_source',
   'tokenizer',
   'chat_template',
+  // No key of mergekit's, which passes over it (there it is an option of the command line), but of many published documents.
+  'random_seed',
   'parameters',
 ];
 
@@ -64,6 +68,9 @@ const DTYPES = ['bfloat16', 'float16', 'float32'] as const;
 
 /** Undefined where a field that everything hangs on is wrong; the reader has all errors. */
 export function readDocument(reader: Reader, value: unknown): Document | undefined {
+  if (typeof value === 'object' && value !== null && Object.hasOwn(value, 'experts')) {
+    return reader.fail('/experts', 'mixtures of experts, which mergekit-moe makes, are not supported');
+  }
   const fields = reader.object(value, '', TOP, (key) => misplaced(key, 'a model or of the document'));
   if (fields === undefined) return undefined;
   const references = new Map<string, Reference>();
@@ -98,6 +105,7 @@ export function readDocument(reader: Reader, value: unknown): Document | undefin
     outDtype: readDtypes(reader, fields),
     tokenizer: readTokenizer(reader, fields, [...references.keys()]),
     chatTemplate: reader.text(fields['chat_template'], '/chat_template'),
+    seed: reader.count(fields['random_seed'], '/random_seed', 0) ?? null,
     references,
     warnings: walk.warnings,
   };

@@ -66,7 +66,13 @@ export class ParameterTranslator {
         continue;
       }
       this.pointers.add(`${at}/${to}`, pointer);
-      translated[to] = mapLeaves(value, (leaf) => toOurs(parameter, leaf));
+      translated[to] = mapLeaves(value, (leaf) => {
+        const ours = toOurs(parameter, leaf);
+        if (typeof leaf === 'number' && typeof ours === 'number' && ours !== leaf) {
+          this.warnings.push(`${pointer}: ${name} ${leaf} counts as ${ours}, as in mergekit`);
+        }
+        return ours;
+      });
     }
     return translated;
   }

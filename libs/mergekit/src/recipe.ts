@@ -1,4 +1,4 @@
-import { AmalgamError, type FieldError, joinDetails, Recipe, validate } from '@amalgam/contracts';
+import { AmalgamError, type FieldError, joinDetails, Recipe, suggest, validate } from '@amalgam/contracts';
 import { resolveRecipe } from '@amalgam/methods';
 import { readDocument } from './document.js';
 import { movePointers } from './pointers.js';
@@ -14,9 +14,19 @@ export interface ReadRecipe {
   pointerOf(pointer: string): string;
 }
 
-/** mergekit's documents, and nothing else, have this key. */
+/** Keys of mergekit's documents that a recipe of ours lacks. */
+const THEIRS = ['base_model', 'tokenizer_source', 'experts'];
+
+/** mergekit's documents, and nothing else, have `merge_method`; those in which it is forgotten or misspelt are told by their other keys. */
 export function isMergekit(document: unknown): boolean {
-  return typeof document === 'object' && document !== null && Object.hasOwn(document, 'merge_method');
+  if (typeof document !== 'object' || document === null || Array.isArray(document)) return false;
+  if (Object.hasOwn(document, 'merge_method')) return true;
+  if (Object.hasOwn(document, 'method') || Object.hasOwn(document, 'recipe')) return false;
+  return THEIRS.some((key) => Object.hasOwn(document, key)) || Object.keys(document).some(isMeantAsMethod);
+}
+
+function isMeantAsMethod(key: string): boolean {
+  return key.startsWith('merge_') && suggest(key, ['merge_method']).includes('mean');
 }
 
 /**

@@ -21,6 +21,12 @@ export function parseRecipeText(text: string, name: string): unknown {
   checkTokens(text, name);
   const document = parseDocument(text, { uniqueKeys: true, merge: true });
   const [problem] = document.errors;
+  if (problem?.code === 'MULTIPLE_DOCS') {
+    throw wrong(
+      name,
+      'holds several documents (a line of three dashes divides them); each recipe needs a file of its own',
+    );
+  }
   if (problem !== undefined) throw wrong(name, problem.message.trim());
   const value = toValue(document, name);
   checkLevels(value, name);

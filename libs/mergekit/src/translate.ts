@@ -1,5 +1,5 @@
 import type { Recipe, TokenizerRecipe } from '@amalgam/contracts';
-import { levelsOf } from '@amalgam/methods';
+import { getMethod, hasParameter, levelsOf } from '@amalgam/methods';
 import type { Document, Module, Parameters, Slice, Source } from './document.js';
 import { METHODS, type Parameter, type Translation } from './names.js';
 import { mapLeaves, ParameterTranslator } from './parameters.js';
@@ -50,7 +50,10 @@ class Translator {
       method: document.method,
       ...(base !== undefined && !isModel && { base }),
       models: names.map((name, i) => this.model(name, i, top)),
-      parameters: this.parameters.withDefaults(this.parameters.anywhere(document.parameters, '/parameters')),
+      parameters: {
+        ...this.parameters.withDefaults(this.parameters.anywhere(document.parameters, '/parameters')),
+        ...this.seed(),
+      },
       ...(document.slices !== undefined && { slices: this.slices(document.slices, '/slices', []) }),
       ...(document.modules !== undefined && { modules: this.modules(document.modules) }),
       ...(document.outDtype !== undefined && { out_dtype: document.outDtype }),
@@ -60,6 +63,15 @@ class Translator {
     this.requireParameters(top);
     this.tellDifferences(top, recipe);
     return { recipe, warnings: [...this.warnings, ...this.parameters.warnings], pointers };
+  }
+
+  private seed(): { seed?: number } {
+    const { seed, method } = this.document;
+    if (seed === null) return {};
+    this.pointers.add('/parameters/seed', '/random_seed');
+    if (hasParameter(getMethod(method), 'seed')) return { seed };
+    this.warnings.push(`/random_seed: has no effect: ${method} leaves nothing to chance`);
+    return {};
   }
 
   /** Of models that one list names: those that are merged, in our order. */

@@ -6,12 +6,17 @@ import { problems } from './support.js';
 const models = 'models: [{ model: a, parameters: { weight: 1 } }, { model: b, parameters: { weight: 1 } }]';
 const linear = `merge_method: linear\n${models}\n`;
 const ties = `merge_method: ties\nbase_model: base\n${models}\n`;
+const dare = ties.replace('ties', 'dare_ties');
 const slices = (sources: string) => `slices: [{ sources: [${sources}] }]\n`;
 
 describe('refuses, with the place and the rule', () => {
   it.each([
     ['no method', models, '/merge_method', '"merge_method" is required'],
     ['an unknown method', `merge_method: dare-ties\n${models}`, '/merge_method', 'did you mean "dare_ties"?'],
+    ['a method misspelt', ties.replace('merge_method', 'merge_metod'), '/merge_metod', 'did you mean "merge_method"?'],
+    ['experts', 'base_model: a\nexperts: [{ source_model: b }]', '/experts', 'mixtures of experts'],
+    ['a seed that is no number', `${linear}random_seed: x`, '/random_seed', 'must be a whole number of at least 0'],
+    ['a seed of more than 32 bits', `${dare}random_seed: 4294967296`, '/random_seed', 'must be <= 4294967295'],
     ['an unknown key', `${linear}paramters: {}`, '/paramters', 'did you mean "parameters"?'],
     ['a parameter at the top', `${linear}normalize: true`, '/normalize', 'belongs under the "parameters"'],
     [
@@ -216,9 +221,15 @@ describe('refuses, with the place and the rule', () => {
   });
 });
 
-it('knows mergekit’s documents by merge_method; every other one is ours', () => {
-  expect(isMergekit({ merge_method: 1 })).toBe(true);
-  for (const value of [{ method: 'ties' }, null, 'merge_method', [], Object.create({ merge_method: 1 })]) {
+it('knows mergekit’s documents by merge_method, or what is left without it; every other one is ours', () => {
+  for (const key of ['merge_method', 'merge_metod', 'merge_methods', 'base_model', 'tokenizer_source', 'experts']) {
+    expect(isMergekit({ models: [], [key]: 1 }), key).toBe(true);
+  }
+  const bodies = [
+    { recipe: {}, base_model: 'a' },
+    { models: [], merge: {} },
+  ];
+  for (const value of [...bodies, { method: 'ties' }, null, 'merge_method', [], Object.create({ merge_method: 1 })]) {
     expect(isMergekit(value)).toBe(false);
   }
   const ours = { method: 'linear', models: [{ model: 'a' }] };
@@ -242,6 +253,10 @@ describe('texts', () => {
     expect(parseRecipeText(text, 'name')).toMatchObject({ b: { weight: 2, density: 1 }, c: { weight: 1 } });
   });
 
+  it('may begin with the line that divides documents', () => {
+    expect(parseRecipeText('---\na: 1\n', 'name')).toEqual({ a: 1 });
+  });
+
   it('are JSON too', () => {
     expect(parseRecipeText('{"a": [1, 2.5e-3, true, null]}', 'name')).toEqual({ a: [1, 0.0025, true, null] });
   });
@@ -262,7 +277,7 @@ describe('texts', () => {
 
   it.each([
     ['a key twice', 'a: 1\na: 2', 'Map keys must be unique'],
-    ['several documents', 'a: 1\n---\nb: 2', 'multiple documents'],
+    ['several documents', 'a: 1\n---\nb: 2', 'name: holds several documents (a line of three dashes divides them)'],
     ['too many keys', Array.from({ length: 10_001 }, (_, i) => `k${i}: 1`).join('\n'), 'has more than 10000 keys'],
     [
       'aliases of aliases',

@@ -18,6 +18,21 @@ const settings = (text: string) => {
   return resolveRecipe(recipe).settingsAt({ ...place, slice: null, module: null });
 };
 
+it('takes the seed that published documents have, where there is something to draw', () => {
+  expect(settings(two('dare_ties', 'random_seed: 7')).global).toMatchObject({ seed: 7 });
+  const { recipe, warnings } = read(two('ties', 'random_seed: 7'));
+  expect(recipe.parameters).not.toHaveProperty('seed');
+  expect(warnings).toEqual(['/random_seed: has no effect: ties leaves nothing to chance']);
+});
+
+it('tells of a density that is more than all', () => {
+  const { warnings } = read(two('ties', '', 'parameters: { weight: 1, density: [0.5, 53] }'));
+  expect(warnings).toEqual(
+    [0, 1].map((i) => `/models/${i}/parameters/density: density 53 counts as 1, as in mergekit`),
+  );
+  expect(settings(two('ties', 'parameters: { density: 53 }')).models[0]).toMatchObject({ density: 1 });
+});
+
 describe('defaults are mergekit’s', () => {
   it.each([
     ['task_arithmetic', { lambda: 1, normalize: false }, { weight: 1 }],
