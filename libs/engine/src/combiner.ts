@@ -6,6 +6,7 @@ import { ColumnShares } from './columns.js';
 import type { Files } from './files.js';
 import type { Band, Job, Span, SpanStatistics } from './job.js';
 import { sparsifyByTensor } from './job-settings.js';
+import type { MaskWriter, SpanMasks } from './mask-writer.js';
 import type { Chunk, ReadBlock, SpanReader } from './span-reader.js';
 import { Sparsifier } from './sparsify.js';
 import { BASE_BYTES, type VectorDtype, type VectorPlace } from './vector-layout.js';
@@ -20,6 +21,7 @@ interface CombinerOptions {
   files: Files;
   method: MergeMethod;
   reader: SpanReader;
+  maskWriter: MaskWriter;
   /** Called once a chunk. */
   advance(bytes: number): void;
 }
@@ -83,15 +85,19 @@ export class Combiner {
     kernels.floats(this.#weights, job.models).set(row);
   }
 
-  /** Merges a span and writes it. `modified`: the factor of what the method adds to the base, and a block of zeros. */
+  /**
+   * Merges a span and writes it. `modified`: the factor of what the method adds to the base, and a block of zeros. `masks`: those to write
+   * with it; of what a method selects for its masks it makes the same result.
+   */
   merge(
     span: Span,
     output: string,
     bands: Band[] | null,
     found: Found[],
     modified: { factor: number; zeros: Pointer } | null,
+    masks: SpanMasks | null,
   ): SpanStatistics {
-    const { job, kernels, files, method } = this.#scene;
+    const { job, kernels, files, maskWriter, method } = this.#scene;
     const out = this.#out;
     const tensor = job.tensors[span.tensor]!;
     const settings = job.settings[tensor.settings]!;
@@ -101,6 +107,10 @@ export class Combiner {
       bands,
       found,
       (block, read, chunk) => {
+        if (masks !== null) {
+          method.masks!.select(block, settings);
+          maskWriter.pack(span, masks, read, chunk.start);
+        }
         const conflicts = method.combine(modified === null ? block : { ...block, base: modified.zeros }, settings);
         if (modified !== null) kernels.ops.addScaled(block.base!, out, modified.factor, out, block.n);
         kernels.narrow(tensor.dtype, out, chunk.outAt(read, area), block.n);
@@ -109,7 +119,7 @@ export class Combiner {
       (chunk) => {
         const bytes = chunk.outBytes(area);
         files.write(output, bytes, tensor.begin + chunk.start * area.width);
-        return bytes.length;
+        return bytes.length + (masks === null ? 0 : maskWriter.write(masks, chunk.start, chunk.count));
       },
     );
   }

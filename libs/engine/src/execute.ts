@@ -4,7 +4,7 @@ import { executeAdapter } from './adapter-result.js';
 import { coefficientRows, type EffectiveCoefficients } from './coefficients.js';
 import { toCopyTasks } from './copies.js';
 import { allOrFirstFailure, overTensors } from './gather.js';
-import { rescalersOf, writeMasks } from './masks.js';
+import { createMasks, type OpenMasks, rescalersOf, writeMasks } from './masks.js';
 import { type Factors, findFactors, type Known } from './modifiers.js';
 import { createFile } from './output-file.js';
 import { buildReport, type MergeStatistics, newStatistics, type TensorStatistics } from './report.js';
@@ -63,7 +63,9 @@ export async function executeMerge(plan: MergePlan, options: ExecuteOptions): Pr
       const pathTo = (file: { path: string }) => join(options.outDir, file.path);
       const isLeft = (index: number) => !options.finished?.has(plan.files[index]!.path);
       const maskFiles = plan.masks.map(({ file }) => file).filter(isLeft);
-      const writesMasks = once(() => writeMasks(plan, maskFiles, pathTo, session.job, found ?? [], session.run));
+      const masks = await createMasks(plan, maskFiles, pathTo, found);
+      const merged = plan.merged.flatMap(({ file }, index) => (isLeft(file) ? [] : [index]));
+      if (masks !== null) await lap('merging', () => writeMasks(masks, merged, session.job, found ?? [], session.run));
       const files: WrittenFile[] = [];
       for (const [index, file] of plan.files.entries()) {
         const done = options.finished?.get(file.path);
@@ -74,9 +76,9 @@ export async function executeMerge(plan: MergePlan, options: ExecuteOptions): Pr
         }
         const path = pathTo(file);
         const own = await lap('merging', async () => {
-          if (!maskFiles.includes(index)) return writeFile(plan, index, path, session, bands, known, factors);
-          await writesMasks();
-          return [];
+          // With the last of the tensors its masks are written as well.
+          if (maskFiles.includes(index)) return [];
+          return writeFile(plan, index, path, session, bands, known, factors, masks);
         });
         statistics.add(own);
         const sha256 =
@@ -108,11 +110,6 @@ export async function executeMerge(plan: MergePlan, options: ExecuteOptions): Pr
   });
 }
 
-function once(work: () => Promise<void>): () => Promise<void> {
-  let promise: Promise<void> | undefined;
-  return () => (promise ??= work());
-}
-
 function stopwatch(statistics: MergeStatistics) {
   return async <T>(stage: string, work: () => Promise<T>): Promise<T> => {
     const start = performance.now();
@@ -130,6 +127,7 @@ async function writeFile(
   bands: Bands | null,
   { blends, found }: Known,
   factors: Factors | null,
+  masks: OpenMasks | null,
 ): Promise<TensorStatistics[]> {
   await createFile(path, plan.files[index]!);
   const mine = plan.merged.flatMap((tensor, i) => (tensor.file === index ? [i] : []));
@@ -141,6 +139,7 @@ async function writeFile(
     blends: blends === null ? null : spans.map((span) => blends[span.tensor]!),
     found: found === null ? null : spans.map((span) => found[span.tensor]!),
     factors: factors === null ? null : spans.map((span) => factors.byTensor[span.tensor]!),
+    masks: masks && { outputs: masks.outputs, begins: spans.map((span) => masks.begins(span.tensor)) },
   }));
   const copying = toCopyTasks(plan, index, path, inputIndex).map((task) => run(task));
   await allOrFirstFailure<unknown>([merging, ...copying]);

@@ -112,6 +112,12 @@ export interface Band {
   outer: Cut | null;
 }
 
+/** A mask file, and the model whose masks it has. */
+export interface MaskOutput {
+  path: string;
+  model: number;
+}
+
 export type Task =
   /** Looks into each window (null: none to look into), of the task vectors or of a ranking. */
   | { kind: 'scan'; spans: Span[]; windows: (Window | null)[]; naming: Naming; survey: SurveyTask | null }
@@ -141,6 +147,8 @@ export type Task =
       found: Found[][] | null;
       /** By span: factors of what the method adds to the base; null without modifiers. */
       factors: number[] | null;
+      /** For methods that leave masks: what is written beside the result, `begins` by span. Null: nothing. */
+      masks: { outputs: MaskOutput[]; begins: number[][] } | null;
     }
   /** By chunk: Σ |Σ τᵢ| of the inputs and Σ |τ| of what the method adds to the base; the rest as for merge. */
   | {
@@ -154,7 +162,7 @@ export type Task =
   | {
       kind: 'masks';
       spans: Span[];
-      outputs: { path: string; model: number }[];
+      outputs: MaskOutput[];
       begins: number[][];
       found: Found[][];
     }

@@ -1,6 +1,6 @@
 import { type Found, getMethod, type MergeMethod } from '@amalgam/methods';
 import { allOrFirstFailure } from './gather.js';
-import type { Job } from './job.js';
+import type { Job, MaskOutput } from './job.js';
 import { withPaths } from './layout.js';
 import { createFile, patchFile } from './output-file.js';
 import type { RunTask } from './search.js';
@@ -31,18 +31,20 @@ export function rescalersOf(plan: MergePlan, found: Found[][] | null): number[] 
   return masks === undefined || own === undefined ? null : masks.rescalers(own);
 }
 
-/**
- * Writes the plan's mask files with these indices, all of them in one pass over the inputs. Chunks are multiples of eight entries, so no
- * byte has two writers.
- */
-export async function writeMasks(
+/** Mask files that are being written: what is told to tasks. */
+export interface OpenMasks {
+  outputs: MaskOutput[];
+  /** By tensor and output: where the tensor's mask begins. */
+  begins(tensor: number): number[];
+}
+
+/** Makes the plan's mask files with these indices, their masks not written yet; null where there are none. */
+export async function createMasks(
   plan: MergePlan,
   indices: number[],
   pathOf: (file: OutputFile) => string,
-  job: Job,
-  found: Found[][],
-  run: RunTask,
-): Promise<void> {
+  found: Found[][] | null,
+): Promise<OpenMasks | null> {
   const masks = plan.masks.filter(({ file }) => indices.includes(file));
   const outputs = masks.map(({ file, model }) => ({ path: pathOf(plan.files[file]!), model }));
   const rescalers = rescalersOf(plan, found) ?? [];
@@ -51,13 +53,25 @@ export async function writeMasks(
     await createFile(path, plan.files[mask.file]!);
     await patchFile(path, float32Bytes(rescalers[mask.model] ?? 1), mask.number);
   }
-  const tensors = job.tensors.map(({ elements }, index) => ({ index, elements }));
+  const begins = (tensor: number) => masks.map((mask) => mask.begins[tensor]!);
+  return masks.length === 0 ? null : { outputs, begins };
+}
+
+/** Writes the masks of tensors that are not merged any more, as the others' are while they are merged. */
+export async function writeMasks(
+  { outputs, begins }: OpenMasks,
+  indices: number[],
+  job: Job,
+  found: Found[][],
+  run: RunTask,
+): Promise<void> {
+  const tensors = indices.map((index) => ({ index, elements: job.tensors[index]!.elements }));
   const work = toTasks(tensors, job.chunkElements, TASK_ELEMENTS, TASK_SPANS).map((spans) =>
     run<null>({
       kind: 'masks',
       spans,
       outputs,
-      begins: spans.map(({ tensor }) => masks.map(({ begins }) => begins[tensor]!)),
+      begins: spans.map(({ tensor }) => begins(tensor)),
       found: spans.map(({ tensor }) => found[tensor]!),
     }),
   );

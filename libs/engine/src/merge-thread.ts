@@ -7,6 +7,7 @@ import { Combiner } from './combiner.js';
 import { Copier } from './copier.js';
 import { Files } from './files.js';
 import type { Job, Span, Task } from './job.js';
+import { MaskWriter } from './mask-writer.js';
 import { Passes, type PassScene } from './passes.js';
 import { rowRulesByTensor } from './rows.js';
 import { Scanner } from './scan.js';
@@ -35,13 +36,16 @@ export class MergeThread implements JobThread<Task> {
     const method = getMethod(job.method);
     this.#reader = new SpanReader(job, kernels, this.#files, rowRulesByTensor(job, method));
     const advance = (bytes: number) => this.#advance(bytes);
-    this.#combiner = new Combiner({ job, kernels, files: this.#files, method, reader: this.#reader, advance });
-    const scene: PassScene = {
+    const [files, reader] = [this.#files, this.#reader];
+    const maskWriter = new MaskWriter({ job, kernels, files });
+    this.#combiner = new Combiner({ job, kernels, files, method, reader, maskWriter, advance });
+    const scene: PassScene & { files: Files } = {
       job,
       kernels,
-      files: this.#files,
+      files,
       method,
-      reader: this.#reader,
+      reader,
+      maskWriter,
       settingsOf: (tensor) => this.#settingsOf(tensor),
       rankingOf: (index, tensor) => this.#surveyAt(index, tensor) as Ranking,
       toBlock: (read, found) => this.#combiner.toBlock(read, found),
@@ -74,7 +78,7 @@ export class MergeThread implements JobThread<Task> {
         });
       case 'masks':
         for (const [i, span] of task.spans.entries()) {
-          this.#passes.masks(span, task.outputs, task.begins[i]!, task.found[i]!);
+          this.#passes.masks(span, { outputs: task.outputs, begins: task.begins[i]! }, task.found[i]!);
         }
         return null;
       case 'merge':
@@ -82,7 +86,8 @@ export class MergeThread implements JobThread<Task> {
           combiner.setWeights(span, task.blends?.[i]);
           const factor = task.factors?.[i];
           const modified = factor === undefined ? null : { factor, zeros: this.#passes.zeros };
-          return combiner.merge(span, task.output, task.bands?.[i] ?? null, task.found?.[i] ?? [], modified);
+          const masks = task.masks && { outputs: task.masks.outputs, begins: task.masks.begins[i]! };
+          return combiner.merge(span, task.output, task.bands?.[i] ?? null, task.found?.[i] ?? [], modified, masks);
         });
       case 'products':
         return task.spans.map((span) => this.#products(span));

@@ -1,14 +1,13 @@
 import type { Kernels, Pointer } from '@amalgam/kernels';
 import { BLOCK, type Found, type MergeMethod, type Settings, type Sums } from '@amalgam/methods';
-import type { Files } from './files.js';
 import type { Band, Span } from './job.js';
-import { maskBytes } from './layout.js';
+import type { MaskWriter, SpanMasks } from './mask-writer.js';
 import type { Scene } from './scan.js';
 import type { ReadBlock } from './span-reader.js';
 import { addColumns } from './surveys.js';
 
 export interface PassScene extends Scene {
-  files: Files;
+  maskWriter: MaskWriter;
   method: MergeMethod;
   settingsOf(tensor: number): Settings;
   /** Sets to 0 what is not kept of a block's task vectors. */
@@ -21,8 +20,6 @@ export class Passes {
   /** A block of zeros: the base of a method whose merged task vector is wanted. Nothing is ever written to it. */
   readonly zeros: Pointer;
   readonly #sum: Pointer;
-  /** A chunk's masks. */
-  #bits: Pointer | undefined;
 
   constructor(scene: PassScene) {
     this.#scene = scene;
@@ -55,29 +52,15 @@ export class Passes {
     });
   }
 
-  /** Writes the masks of some models; `begins`: where each output has the tensor's. */
-  masks(span: Span, outputs: { path: string; model: number }[], begins: number[], found: Found[]): null {
-    const { job, kernels, reader, files, method, settingsOf, toBlock, advance } = this.#scene;
-    const room = job.chunkElements / 8;
-    this.#bits ??= kernels.allocate(room * job.models);
-    const bits = this.#bits;
-    const { columns } = job.tensors[span.tensor]!;
-    const places = outputs.map(({ model }) => columns.indexOf(model));
+  /** Writes the masks of some models. */
+  masks(span: Span, masks: SpanMasks, found: Found[]): null {
+    const { reader, maskWriter, method, settingsOf, toBlock, advance } = this.#scene;
     reader.forEachChunk(span, 'all', (chunk) => {
-      let count = 0;
       chunk.forEachBlock((read) => {
-        const block = toBlock(read, found);
-        method.masks!.select(block, settingsOf(span.tensor));
-        places.forEach((place, i) => {
-          kernels.ops.packNonzero(read.at(place), bits + i * room + (read.index - chunk.start) / 8, read.n);
-        });
-        count += read.n;
+        method.masks!.select(toBlock(read, found), settingsOf(span.tensor));
+        maskWriter.pack(span, masks, read, chunk.start);
       });
-      const bytes = maskBytes(count);
-      outputs.forEach(({ path }, i) => {
-        files.write(path, kernels.bytes(bits + i * room, bytes), begins[i]! + chunk.start / 8);
-      });
-      advance(chunk.bytesRead + bytes * outputs.length);
+      advance(chunk.bytesRead + maskWriter.write(masks, chunk.start, chunk.count));
     });
     return null;
   }

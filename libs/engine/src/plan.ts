@@ -132,7 +132,7 @@ function countPasses(recipe: Recipe, method: MergeMethod, settings: Settings): n
   const measures = method.blend !== undefined && method.blendScope?.(settings) !== 'row';
   const first = measures || seeksBands(method.sparsify?.(settings) ?? null) ? 1 : 0;
   const surveys = method.surveys?.(settings).length ?? 0;
-  return 1 + first + surveys + (measuresLengths(recipe) ? 1 : 0) + (method.masks === undefined ? 0 : 1);
+  return 1 + first + surveys + (measuresLengths(recipe) ? 1 : 0);
 }
 
 /** What streaming over the merged tensors reads; `passes` by settings. */

@@ -175,6 +175,23 @@ describe('emr', () => {
     expect(sha256(again)).toBe(sha256(whole.contents.get('masks/two.safetensors')!));
   });
 
+  test('masks of tensors that an earlier attempt merged are written beside those of the others', async () => {
+    const models = [largeValues(10), largeValues(20)];
+    const [base, ...loaded] = await write(LARGE, [largeValues(1), ...models], ['base', 'one', 'two']);
+    const whole = await merge({ method: 'emr', shard_bytes: 40_000 }, base!, loaded, { threads: 1 });
+    const paths = [...whole.contents.keys()];
+    expect(paths.slice(0, 2)).toEqual(['model-00001-of-00003.safetensors', 'model-00002-of-00003.safetensors']);
+    const outDir = tempDir();
+    await executeMerge(whole.plan, {
+      outDir,
+      pathOf: (index) => [base!, ...loaded][index]!.path,
+      finished: new Map([[paths[1]!, { file: whole.files[1]!, statistics: [] }]]),
+    });
+    for (const path of paths.toSpliced(1, 1)) {
+      expect(sha256(readFileSync(join(outDir, path))), path).toBe(sha256(whole.contents.get(path)!));
+    }
+  });
+
   test('what is written with less precision does not change the masks', async () => {
     const round = (values: Values) =>
       Object.fromEntries(
