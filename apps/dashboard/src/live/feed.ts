@@ -1,6 +1,7 @@
 import type { Client } from '@amalgam/client';
 import type { ProjectEvent } from '@amalgam/contracts';
 import { isSignedOut } from '../api.js';
+import { whileSeen } from './while-seen.js';
 
 /**
  * `live`: whatever happens is told. `reconnecting`: it was, and soon will be again; whoever shows something asks by itself
@@ -18,8 +19,6 @@ export interface News {
 
 /** News that comes together is told together. */
 const GATHER_MS = 100;
-/** A page that nobody has looked at for so long gives its connection back: browsers have six of them for all tabs. */
-const UNSEEN_MS = 60_000;
 
 /**
  * The project's events, over one stream for the whole page. When it becomes live, at first and after each break, what was
@@ -56,35 +55,15 @@ export class Feed {
 
   /** Follows the stream while the page is seen; returns how to end that. */
   start(onSignedOut: () => void): () => void {
-    let stream: AbortController | undefined;
-    let unseen: ReturnType<typeof setTimeout> | undefined;
-    const stop = () => {
-      stream?.abort();
-      stream = undefined;
-      clearTimeout(this.#timer);
-      this.#timer = undefined;
-    };
-    const onVisible = () => {
-      clearTimeout(unseen);
-      if (document.visibilityState !== 'visible') {
-        unseen = setTimeout(() => {
-          stop();
-          this.#become('reconnecting');
-        }, UNSEEN_MS);
-      } else if (stream === undefined) {
-        stream = new AbortController();
-        void this.#follow(stream.signal, onSignedOut);
-      }
-    };
-    onVisible();
-    document.addEventListener('visibilitychange', onVisible);
-    return () => {
-      document.removeEventListener('visibilitychange', onVisible);
-      clearTimeout(unseen);
-      stop();
-      // Whoever begins again must see it become live.
-      this.#become('connecting');
-    };
+    return whileSeen((signal) => {
+      signal.addEventListener('abort', () => {
+        clearTimeout(this.#timer);
+        this.#timer = undefined;
+        // Whoever begins again must see it become live.
+        this.#become('connecting');
+      });
+      void this.#follow(signal, onSignedOut);
+    });
   }
 
   async #follow(signal: AbortSignal, onSignedOut: () => void): Promise<void> {

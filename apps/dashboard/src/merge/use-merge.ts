@@ -1,6 +1,7 @@
 import { isFinal, type Merge, type MergeEvent, type Report } from '@amalgam/contracts';
 import { useCallback, useEffect, useState } from 'react';
 import { client, isAbort, isSignedOut, type Trouble, toTrouble } from '../api.js';
+import { whileSeen } from '../live/while-seen.js';
 import { useSession } from '../session.js';
 
 /** Whether events arrive: `ended` when none will come. */
@@ -41,41 +42,39 @@ export function useMerge(id: string): WatchedMerge {
   );
 
   useEffect(() => {
-    const end = new AbortController();
-    const { signal } = end;
     const seen: MergeEvent[] = [];
     let timer: ReturnType<typeof setTimeout> | undefined;
     const draw = () => {
       timer = undefined;
-      if (!signal.aborted) setEvents([...seen]);
+      setEvents([...seen]);
     };
-    const reload = async () => {
+    const reload = async (signal: AbortSignal) => {
       const now = await client.merges.get(id, { signal });
       setMerge(now);
       if (now.state === 'succeeded') setReport(await client.merges.report(id, { signal }));
     };
-    const follow = async () => {
+    const follow = async (signal: AbortSignal) => {
       // The connection is made again within; only when that has failed many times does it come out of the loop.
       for await (const event of client.merges.events(id, { signal, after: seen.at(-1)?.seq ?? 0 })) {
         seen.push(event);
         setConnection('live');
         timer ??= setTimeout(draw, DRAW_MS);
-        if (event.type !== 'merge.progress') reload().catch(failed);
+        if (event.type !== 'merge.progress') reload(signal).catch(failed);
       }
     };
-    const watch = async () => {
-      await reload();
+    const watch = async (signal: AbortSignal) => {
+      await reload(signal);
       setTrouble(null);
-      await follow();
+      await follow(signal);
       // What the last event changed, and once more, for the end of the stream is the end of what is told.
-      await reload();
+      await reload(signal);
       draw();
       setConnection('ended');
     };
-    const watching = async () => {
+    const watching = async (signal: AbortSignal) => {
       while (!signal.aborted) {
         try {
-          return await watch();
+          return await watch(signal);
         } catch (error) {
           if (signal.aborted) return;
           failed(error);
@@ -87,9 +86,9 @@ export function useMerge(id: string): WatchedMerge {
       }
     };
     setConnection(begun === 0 ? 'connecting' : 'live');
-    void watching();
+    const stop = whileSeen((signal) => void watching(signal));
     return () => {
-      end.abort();
+      stop();
       clearTimeout(timer);
     };
   }, [id, begun, failed]);
