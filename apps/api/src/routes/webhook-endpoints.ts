@@ -230,7 +230,9 @@ async function endpointDeliveryRoutes(app: Api): Promise<void> {
         operationId: 'redeliverFailed',
         tags,
         summary: 'Send everything again that has failed since then',
-        description: 'Without a `type` all but merge.progress and webhook.test; each with its own webhook-id.',
+        description:
+          'Also what waits for its next try, which comes at once. Without a `type` all but merge.progress and webhook.test; ' +
+          'each with its own webhook-id.',
         params: IdParams,
         body: RedeliverFailed,
         response: answers({ 202: Redelivered }, 'invalid_request', 'not_found', 'endpoint_disabled'),

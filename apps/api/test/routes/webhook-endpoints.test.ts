@@ -187,6 +187,27 @@ describe('webhook endpoints', () => {
     expect(row).toMatchObject({ attempts: 1, scheduleStep: 0, body: before.body });
   });
 
+  it('sends what waits for its next try with what has failed, and not what waits for its first', async () => {
+    const { id } = await create({ events: ['merge.queued'] });
+    for (let i = 0; i < 3; i++) await queueMerge(world);
+    const [fresh, failed, waiting] = await deliveries(id);
+    await fail(failed!.id);
+    const later = new Date(Date.now() + 3_600_000);
+    await world.parts.database.deliveries.recordAttempt(waiting!.id, {
+      sent: sent(),
+      status: 503,
+      nextAttemptAt: later,
+    });
+    const since = new Date(0).toISOString();
+    const again = await world.call<Redelivered>('POST', `${PATH}/${id}/redeliver`, { body: { since } });
+    expect([again.status, again.body.deliveries]).toEqual([202, 2]);
+    const rows = await Promise.all([fresh, failed, waiting].map((one) => world.parts.database.deliveries.get(one!.id)));
+    expect(rows).toMatchObject([{ attempts: 0 }, ...Array(2).fill({ state: 'pending', attempts: 1, scheduleStep: 0 })]);
+    expect(rows[2]!.nextAttemptAt!.getTime()).toBeLessThan(later.getTime());
+    const none = await world.call<Redelivered>('POST', `${PATH}/${id}/redeliver`, { body: { since } });
+    expect(none.body.deliveries).toBe(0);
+  });
+
   it('is nothing to another project, and gone with its deliveries when it is deleted', async () => {
     const { id } = await create({ events: ['merge.queued'] });
     await queueMerge(world);

@@ -216,15 +216,22 @@ export class DeliveryRepository {
   }
 
   /**
-   * The same for all failed deliveries to an endpoint that were made since then; without a type, for all but progress and
-   * tests. Returns how many. Throws `not_found` and `endpoint_disabled`.
+   * The same for all deliveries to an endpoint that were made since then and have failed, or whose last try has and whose next
+   * one is still to come; without a type, for all but progress and tests. Returns how many. Throws `not_found` and
+   * `endpoint_disabled`.
    */
   async redeliverFailed(projectId: string, endpointId: string, since: Date, type?: DeliveryType): Promise<number> {
     const types = type === undefined ? LASTING : [type];
     const failed = await inTransaction(this.context, async (tx) => {
       await lockEnabled(tx, projectId, endpointId, false);
       return tx.delivery.findMany({
-        where: { endpointId, state: 'failed', createdAt: { gte: since }, type: { in: types } },
+        where: {
+          ...{ endpointId, createdAt: { gte: since }, type: { in: types } },
+          OR: [
+            { state: 'failed' },
+            { state: 'pending', scheduleStep: { gt: 0 }, nextAttemptAt: { gt: await databaseNow(tx) } },
+          ],
+        },
         orderBy: { id: 'asc' },
         select: { id: true },
       });
