@@ -205,6 +205,31 @@ describe.skipIf(executable === null)(executable === null ? `${NAME}: SKIPPED, ${
     await planned();
   });
 
+  it('asks which checkpoints the paths of a pasted document are', async () => {
+    await begin();
+    const comment = '# as it was published';
+    const models = '  - model: ./models/digits\n  - model: org/models-digits\n';
+    await text().fill(`${comment}\nmerge_method: model_stock\nbase_model: ./models/base\nmodels:\n${models}`);
+    const chosen = { './models/base': 'base', './models/digits': 'digits', 'org/models-digits': 'shapes' };
+    for (const [name, checkpoint] of Object.entries(chosen)) {
+      const picker = region(page, 'Recipe').getByLabel(name, { exact: true });
+      await picker.fill(checkpoint);
+      if (checkpoint === 'base') {
+        expect(await faultsOf(page)).toEqual([]);
+        await picture(page, 'new-mergekit-names');
+      }
+      await page.getByRole('option', { name: new RegExp(`^${checkpoint} `) }).click();
+      await picker.waitFor({ state: 'detached' });
+    }
+    await planned();
+    const ids = [zoo.base, ...zoo.models.slice(0, 2).map(({ model }) => model)];
+    const [base, digits, shapes] = ids;
+    expect(await text().inputValue()).toBe(
+      `${comment}\nmerge_method: model_stock\nbase_model: ${base}\nmodels:\n  - model: ${digits}\n  - model: ${shapes}\n`,
+    );
+    expect(await page.getByLabel('Name (optional)').getAttribute('placeholder')).toBe('model_stock of digits, shapes');
+  });
+
   it('begins with a merge that was, as it was', async () => {
     const [made] = (await client.merges.page({ name: 'made by hand' })).data;
     await page.goto(`/#/merges/${made!.id}`);

@@ -2,6 +2,7 @@ import { describeMethod, listMethods, resolveRecipe } from '@amalgam/methods';
 import { describe, expect, it } from 'vitest';
 import { getAt, pointerOf, setAt } from '../src/new-merge/draft.js';
 import { readFields, readSetting, showSetting } from '../src/new-merge/fields.js';
+import { putInPlace, shortName, strangeNames } from '../src/new-merge/names.js';
 import { languageOf, readRecipe, writeRecipe } from '../src/new-merge/recipe-text.js';
 import { readPairs, showPairs } from '../src/pairs.js';
 
@@ -104,6 +105,31 @@ describe('a form', () => {
   ])('reads %j and shows it so again', (text, value) => {
     expect(readSetting(text, 'number')).toEqual(value);
     expect(readSetting(showSetting(value), 'number')).toEqual(value);
+  });
+});
+
+describe('names in a document of mergekit', () => {
+  const id = 'ckpt_01K0000000000000000000000A';
+
+  it('are found wherever models stand, each once, but for ids', () => {
+    const read = readRecipe(`
+merge_method: linear
+base_model: { model: { path: org/base, revision: v1 } }
+models: [{ model: ./a+./lora }, { model: ${id}, parameters: { weight: 1 } }]
+modules: { text: { slices: [{ sources: [{ model: ./a, layer_range: [0, 1] }], base_model: org/c@main }] } }
+tokenizer_source: union`);
+    expect('draft' in read && strangeNames(read.draft)).toEqual(['org/base', './a', './lora', 'org/c@main']);
+  });
+
+  it('give way to ids where they stand by themselves', () => {
+    const text = 'a: ./m+./n # ./m\nb: "./m"\nc: ./m-2\nd: x/./m\ne: [./m,./m.old]\n';
+    expect(putInPlace(text, './m', id)).toBe(
+      `a: ${id}+./n # ${id}\nb: "${id}"\nc: ./m-2\nd: x/./m\ne: [${id},./m.old]\n`,
+    );
+  });
+
+  it('are looked for by their last part', () => {
+    expect(['./models/math', 'org/math@main', 'math', './math/'].map(shortName)).toEqual(Array(4).fill('math'));
   });
 });
 

@@ -1,6 +1,8 @@
 import { CopyButton } from '../parts/copy-button.js';
 import { Section } from '../parts/section.js';
 import { beyondForm, type Draft, isForeign } from './draft.js';
+import { putInPlace, strangeNames } from './names.js';
+import { NamesSection } from './names-section.js';
 import { LANGUAGES, type Language } from './recipe-text.js';
 
 interface RecipeSectionProps {
@@ -23,6 +25,7 @@ export function RecipeSection(props: RecipeSectionProps) {
   const { text, language, why, draft, onText, onLanguage, onTakeOver } = props;
   const rows = Math.min(MOST_ROWS, Math.max(LEAST_ROWS, text.split('\n').length));
   const beyond = beyondForm(draft);
+  const names = isForeign(draft) && why === null ? strangeNames(draft) : [];
   return (
     <Section
       title="Recipe"
@@ -57,6 +60,9 @@ export function RecipeSection(props: RecipeSectionProps) {
         <p className="wrong" id="recipe-why" role="alert">
           {why}
         </p>
+      )}
+      {names.length === 0 ? null : (
+        <NamesSection names={names} onChoose={(name, id) => onText(putInPlace(text, name, id))} />
       )}
       {isForeign(draft) ? (
         <div className="note warn">

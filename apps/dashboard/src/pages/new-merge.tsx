@@ -65,7 +65,7 @@ function beginOf(query: URLSearchParams): Draft {
 /** What a merge is called that nobody gives a name: lists of ids tell a reader nothing. */
 function offeredName(draft: Draft): string {
   const ids = listAt(draft, ['models']).flatMap((model) => textAt(model, ['model']) || []);
-  if (isForeign(draft) || ids.length === 0) return '';
+  if (ids.length === 0) return '';
   const whole = `${textAt(draft, ['method'])} of ${ids.map(knownName).join(', ')}`;
   return [...whole].slice(0, MOST_NAME).join('');
 }
@@ -121,9 +121,9 @@ function Editor({ methods, merge, begin }: { methods: readonly Method[]; merge: 
     }
   };
   const asked = isWorthAsking(draft);
-  const offered = offeredName(draft);
   const foreign = useMemo(() => isForeign(draft), [draft]);
   const translated = foreign && !planned.behind ? (planned.plan?.recipe ?? null) : null;
+  const offered = offeredName(foreign ? (translated ?? {}) : draft);
 
   return (
     <ProblemsContext value={problems}>
