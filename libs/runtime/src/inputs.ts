@@ -4,7 +4,9 @@ import {
   type AssetKind,
   type ErrorCode,
   type FieldError,
+  ID_PREFIXES,
   type InputRole,
+  isId,
   joinDetails,
   type Recipe,
   type RecipeTask,
@@ -198,7 +200,10 @@ async function describeStored(
 function notFound(references: readonly Reference[]): AmalgamError {
   return refusal(
     'not_found',
-    references.map(({ pointer, kind, reference }) => ({ pointer, detail: `there is no ${kind} "${reference}"` })),
+    references.map(({ pointer, kind, reference }) => {
+      const hint = isId(kind, reference) ? '' : `: the service knows each by its id, ${ID_PREFIXES[kind]}_…`;
+      return { pointer, detail: `there is no ${kind} "${reference}"${hint}` };
+    }),
   );
 }
 

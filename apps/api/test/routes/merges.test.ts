@@ -96,7 +96,7 @@ describe('merges', () => {
       ],
       ['no base', { method: 'ties', models: [model('math')] }, 'invalid_recipe', '/recipe/base', 'needs a base'],
       ['missing', ties({ base: unknown }), 'not_found', '/recipe/base', 'there is no checkpoint'],
-      ['no id', ties({ base: '/etc/passwd' }), 'not_found', '/recipe/base', 'there is no checkpoint'],
+      ['no id', ties({ base: '/etc/passwd' }), 'not_found', '/recipe/base', 'by its id, ckpt_…'],
       ['base again', ties({ models: [model('base')] }), 'duplicate_model', '/recipe/models/0/model', 'is the base'],
       [
         'twice',
