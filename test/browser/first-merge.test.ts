@@ -78,7 +78,8 @@ describe.skipIf(executable === null)(executable === null ? `${NAME}: SKIPPED, ${
     for (const place of ['checkpoints', 'new', 'merges']) {
       await seen.page.goto(`/#/${place}`);
       await seen.page.getByRole('heading', { level: 1 }).waitFor();
-      await seen.page.waitForLoadState('networkidle');
+      // The network is never idle: events may come at any time.
+      await seen.page.getByText('Loading…').waitFor({ state: 'detached' });
       if (place === 'checkpoints') await seen.page.getByText('Or register one').click();
       expect(await faultsOf(seen.page)).toEqual([]);
       await picture(seen.page, `first-${place}-${screen.name}`);
