@@ -1,6 +1,6 @@
 /**
- * The chunks of a body, until it ends or the signal is aborted. Reading is stopped here and not only in `fetch`: once the answer's
- * head has come, Node's `fetch` forgets its signal when the garbage collector takes the request, and a body that stalls is waited for.
+ * The chunks of a body, until it ends or the signal is aborted. The signal that `fetch` was given is not enough: in Node 20 a body
+ * whose request is aborted when nearly all of it has come is now and then neither ended nor failed, and is waited for without end.
  *
  * @throws what the body fails with; the signal's reason
  */

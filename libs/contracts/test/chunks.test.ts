@@ -41,7 +41,7 @@ describe('chunks of a body', () => {
     expect(await read('/all', new AbortController().signal)).toBe('head and rest');
   });
 
-  it('end with the reason when the signal is aborted, also when the request was collected meanwhile', async () => {
+  it('end with the reason when the signal is aborted, also when nothing holds the request any more', async () => {
     const stop = new AbortController();
     let came = () => {};
     const first = new Promise<void>((resolve) => {
