@@ -2,6 +2,7 @@ import { AmalgamError } from '@amalgam/contracts';
 import type { Kernels, Pointer } from '@amalgam/kernels';
 import { BLOCK, type Block, type Ranking } from '@amalgam/methods';
 import type { Job, Naming, SamplePlace, ScanResult, Span, SurveyTask, Window } from './job.js';
+import { keyToValue } from './order.js';
 import type { ReadBlock, SpanReader } from './span-reader.js';
 import { countElements } from './spans.js';
 import { wordsOfBin } from './windows.js';
@@ -58,7 +59,7 @@ export class Scanner {
         }
         if (blockwise) {
           chunk.forEachBlock((block) => {
-            const columnAt = view.columns(block);
+            const columnAt = view.columns(block, () => this.#floors(windows, columns, areas, view.signed, block.count));
             windows.forEach((window, i) => {
               if (window === null || isRaw[i]) return;
               const data = columnAt(columns[i]!);
@@ -88,7 +89,7 @@ export class Scanner {
       signed = view.signed;
       reader.forEachChunk(span, view.wanted([column]), (chunk) => {
         chunk.forEachBlock((block) => {
-          const data = view.columns(block)(column);
+          const data = view.columns(block, null)(column);
           if (signed) ops.signedKeys(data, next, block.n);
           else kernels.words(next, block.n).set(kernels.words(data, block.n));
           next += block.n * 4;
@@ -116,7 +117,7 @@ export class Scanner {
         if (found !== undefined) return;
         chunk.forEachBlock((block) => {
           if (found !== undefined) return;
-          const data = view.columns(block)(column);
+          const data = view.columns(block, null)(column);
           const here = view.signed ? ops.countEqualOrdered(data, block.n, key) : ops.countEqual(data, block.n, key);
           if (here >= left) {
             const find = view.signed ? ops.findEqualOrdered : ops.findEqual;
@@ -151,13 +152,26 @@ export class Scanner {
       isInput: values === undefined && ranking?.order !== 'value',
       wanted: (columns: number[]) =>
         values === undefined ? models.map((_, i) => columns.includes(i)) : ('all' as const),
-      columns: (read: ReadBlock): ((column: number) => Pointer) => {
+      /** `floors`: as Ranking.values takes them. */
+      columns: (read: ReadBlock, floors: (() => number[]) | null): ((column: number) => Pointer) => {
         if (values === undefined) return (column) => read.at(column);
         const block = this.#scene.toBlock(read, found);
-        values(block);
+        values(block, floors?.() ?? null);
         return ranking?.of === 'all' ? () => block.out : (column) => read.at(column);
       },
     };
+  }
+
+  /** By column: below are values that no window counts or lists, which is all of a column without windows. */
+  #floors(windows: (Window | null)[], columns: number[], areas: Pointer[], signed: boolean, count: number): number[] {
+    const floors = new Array<number>(count).fill(Number.POSITIVE_INFINITY);
+    windows.forEach((window, i) => {
+      if (window === null) return;
+      const column = columns[i]!;
+      const low = window.kind === 'largest' ? this.#scene.kernels.words(areas[i]!, 1)[0]! : window.low;
+      floors[column] = Math.min(floors[column]!, keyToValue(low, signed));
+    });
+    return floors;
   }
 
   /** Entries above the window. `first`: place of the first in the task. */

@@ -89,6 +89,68 @@ describe('kernels of PCB-Merging are bit-equal to their twins', () => {
   });
 });
 
+/** Task vectors as long as several stretches, of like sizes, with the bounds that quantiles give; `kept`: the place of the least balance. */
+const likely = fc.tuple(fc.integer({ min: 1, max: 3 }), fc.integer({ min: 500, max: 1100 })).chain(([count, n]) =>
+  fc.record({
+    vectors: fc.array(fc.array(fc.integer({ min: -64, max: 64 }), { minLength: n, maxLength: n }), {
+      minLength: count,
+      maxLength: count,
+    }),
+    scale: fc.constantFrom(2 ** -140, 2 ** -70, 2 ** -12, 0.01, 1),
+    kept: fc.integer({ min: 0, max: n - 1 }),
+  }),
+);
+
+describe('where few balances are kept kernels of PCB-Merging are bit-equal to their twins', () => {
+  const limitsOf = (vectors: Float32Array[], kept: number): twins.Bounds[] => {
+    const limits = vectors.map((vector): twins.Bounds => {
+      const sizes = vector.map(Math.abs).sort();
+      const low = sizes[Math.floor(0.01 * sizes.length)]!;
+      return {
+        low,
+        high: sizes[Math.floor(0.97 * sizes.length)]!,
+        weight: 1.25,
+        least: Number.NEGATIVE_INFINITY,
+        most: 1,
+      };
+    });
+    const balances = vectors.map((vector) => vector.slice());
+    twins.balance(balances, limits);
+    return limits.map((own, k) => {
+      const sorted = balances[k]!.sort();
+      return { ...own, least: sorted[kept]!, most: sorted.at(-1)! };
+    });
+  };
+  const models = likely.map(({ vectors, scale, kept }) => {
+    const scaled = vectors.map((list) => Float32Array.from(list, (x) => Math.tan(x / 48) * scale));
+    return { vectors: scaled, limits: limitsOf(scaled, kept) };
+  });
+
+  test('balance', () => {
+    fc.assert(
+      fc.property(models, ({ vectors, limits }) => {
+        const expected = vectors.map((vector) => vector.slice());
+        twins.balance(expected, limits);
+        expect(balance(vectors, limits).map(canonical)).toEqual(expected.map(canonical));
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test('mergeBalanced', () => {
+    fc.assert(
+      fc.property(models, ({ vectors, limits }) => {
+        const n = vectors[0]!.length;
+        const expected = new Float32Array(n);
+        twins.mergeBalanced(vectors, limits, expected);
+        ops.mergeBalanced(deltas, STRIDE, vectors.length, table, dst, put(vectors, limits));
+        expect(canonical(kernels.floats(dst, n).slice())).toEqual(canonical(expected));
+      }),
+      { numRuns: 60 },
+    );
+  });
+});
+
 /** Binary places of the exact values below. */
 const PLACES = 160n;
 const ONE = 1n << PLACES;

@@ -72,12 +72,10 @@ export const pcb = defineMethod({
  * Lays out what was found of each model, and its weight, for the kernels: least and largest magnitude, weight, least and largest balance that
  * is kept.
  */
-function writeNumbers({ kernels, numbers, count, found }: Block, weights: number[] | null): void {
+function writeNumbers({ kernels, numbers, count, found }: Block, weights: number[], balances: number[][]): void {
   const rows = kernels.floats(numbers, count * NUMBERS);
-  const balances = weights === null ? null : marksOf(found, 1);
   marksOf(found, 0).forEach(([low, high], i) => {
-    const kept = balances === null ? [] : balances[i]!.map(({ value }) => value);
-    rows.set([low!.value, high!.value, weights?.[i] ?? 0, ...kept], i * NUMBERS);
+    rows.set([low!.value, high!.value, weights[i]!, ...balances[i]!], i * NUMBERS);
   });
 }
 
@@ -86,17 +84,23 @@ function paddedTo4(n: number): number {
   return Math.ceil(n / 4) * 4;
 }
 
-/** Replaces the task vectors by Bᵢ. */
-function writeBalances(block: Block): void {
+/** Replaces the task vectors by Bᵢ; below their floors they may be 0. */
+function writeBalances(block: Block, floors: readonly number[] | null): void {
   const { kernels, models, stride, count, numbers, n } = block;
-  writeNumbers(block, null);
+  const each = Array.from({ length: count }, (_, i) => floors?.[i] ?? Number.NEGATIVE_INFINITY);
+  writeNumbers(
+    block,
+    each.map(() => 0),
+    each.map((floor) => [floor, 0]),
+  );
   kernels.ops.balance(models, stride, count, numbers, paddedTo4(n));
 }
 
 function addBalanced(block: Block, settings: Settings<unknown, { weight: number }>): 0 {
   const { kernels, models, stride, count, numbers, base, out, n } = block;
   const weights = settings.models.map(({ weight }) => weight);
-  writeNumbers(block, weights);
+  const balances = marksOf(block.found, 1).map((places) => places.map(({ value }) => value));
+  writeNumbers(block, weights, balances);
   kernels.ops.mergeBalanced(models, stride, count, numbers, out, paddedTo4(n));
   kernels.ops.addScaled(base!, out, 1, out, n);
   return 0;

@@ -29,9 +29,10 @@ export interface Ranking {
   valuesOnly?: true;
   /**
    * Writes the values of a block: over the models' inputs for `of: models`, to `block.out` for `of: all`. Absent: the inputs themselves
-   * are ranked. `block.weights` is not set.
+   * are ranked. `block.weights` is not set. `floors`: by column; a value below its floor may be written as any other number below it. Null:
+   * all values matter.
    */
-  values?(block: Block): void;
+  values?(block: Block, floors: readonly number[] | null): void;
 }
 
 /** Sums over a scope, in float64 over a fixed tree. */

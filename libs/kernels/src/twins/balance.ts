@@ -31,12 +31,13 @@ function balancesOf(entry: number[], bounds: Bounds[]): number[] {
   });
 }
 
-/** In place. */
+/** In place; 0 for what is below its model's least balance, where that is above 0. */
 export function balance(vectors: Float32Array[], bounds: Bounds[]): void {
   for (let i = 0; i < vectors[0]!.length; i++) {
     const entry = vectors.map((vector) => vector[i]!);
     balancesOf(entry, bounds).forEach((b, k) => {
-      vectors[k]![i] = b;
+      const { least } = bounds[k]!;
+      vectors[k]![i] = least > 0 && b < least ? 0 : b;
     });
   }
 }
