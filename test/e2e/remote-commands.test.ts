@@ -156,6 +156,19 @@ describe('commands for what a service is doing', () => {
       await expect.poll(stateOf, SOON).toBe('succeeded');
     });
 
+    test('redeliver-failed: whatever has failed since a time is sent again', async () => {
+      answer = 410;
+      const sent = (await run('webhooks', 'test', id)).out.trim();
+      await expect.poll(async () => (await deliveries('--state', 'failed')).map((one) => one.id), SOON).toEqual([sent]);
+      answer = 204;
+      const again = (...more: string[]) => run('webhooks', 'redeliver-failed', id, '--type', 'webhook.test', ...more);
+      expect((await again('--since', '2100-01-01T00:00:00Z')).out).toBe('sent again: 0\n');
+      // Disabled it gets nothing, tests that are asked for one by one apart.
+      await run('webhooks', 'enable', id);
+      expect((await again('--since', '2020-01-01T00:00:00Z')).out).toBe('sent again: 1\n');
+      await expect.poll(async () => (await deliveries('--state', 'failed')).length, SOON).toBe(0);
+    });
+
     test('disable, enable, delete: the list says how it stands', async () => {
       const listed = async () => new RegExp(`^${id} +(.+?) +http`, 'm').exec((await run('webhooks', 'list')).out)?.[1];
       expect((await run('webhooks', 'disable', id)).out).toMatch(/^state +disabled \(user\)$/m);

@@ -1,7 +1,9 @@
 import {
   type CreateWebhookEndpoint,
   DELIVERY_STATES,
+  DELIVERY_TYPES,
   type DeliveryState,
+  type DeliveryType,
   ENDPOINT_EVENT_TYPES,
   type EndpointEventType,
   type WebhookEndpoint,
@@ -96,6 +98,16 @@ export function webhooksCommand(): Command {
     if (options.json) print(delivery);
     else console.log(`${delivery.id}: ${delivery.state}`);
   });
+
+  add('redeliver-failed <id>', 'send again what has failed, and at once what waits for its next try')
+    .requiredOption('--since <time>', 'deliveries made from this time on, ISO 8601')
+    .addOption(new Option('--type <type>', 'default: all but merge.progress and webhook.test').choices(DELIVERY_TYPES))
+    .action(async (id: string, { since, type, ...options }: RemoteOptions & { since: string; type?: DeliveryType }) => {
+      const body = { since, ...(type !== undefined && { type }) };
+      const answer = await connect(options).webhookEndpoints.redeliver(id, body);
+      if (options.json) print(answer);
+      else console.log(`sent again: ${answer.deliveries}`);
+    });
 
   add('delete <id>', 'delete an endpoint').action(async (id: string, options: RemoteOptions) => {
     await connect(options).webhookEndpoints.delete(id);
