@@ -120,7 +120,15 @@ export interface MaskOutput {
 
 export type Task =
   /** Looks into each window (null: none to look into), of the task vectors or of a ranking. */
-  | { kind: 'scan'; spans: Span[]; windows: (Window | null)[]; naming: Naming; survey: SurveyTask | null }
+  | {
+      kind: 'scan';
+      spans: Span[];
+      windows: (Window | null)[];
+      naming: Naming;
+      survey: SurveyTask | null;
+      /** Is wanted how many entries are not 0? */
+      countsNonzero: boolean;
+    }
   /** Finds places in the order of one model's entries in the spans, which are few enough to be held. */
   | { kind: 'sample'; spans: Span[]; model: number; naming: Naming; ranks: number[]; survey: SurveyTask | null }
   /** Finds the `nth` entry (1-based, in order) of a model whose key equals `key`. */
@@ -188,11 +196,20 @@ export type Task =
 export interface ScanResult {
   /** By window: keys at or above it. */
   above: number[];
+  /** By window: keys of magnitudes that are not 0, where that is wanted. */
+  nonzero: number[];
   /**
    * By window: its bins; or its entries, each a key and where it is in the task's spans, one behind the other; or the largest key and its
    * count. Null: no window, or a list that had not enough room.
    */
   words: (Uint32Array | null)[];
+}
+
+export interface SampleResult {
+  /** Keys of magnitudes that are not 0. */
+  nonzero: number;
+  /** By rank. */
+  places: SamplePlace[];
 }
 
 /** A place in the order of a sample. */

@@ -61,7 +61,7 @@ export class MergeThread implements JobThread<Task> {
     const combiner = this.#combiner;
     switch (task.kind) {
       case 'scan':
-        return this.#scanner.scan(task.spans, task.windows, task.naming, task.survey);
+        return this.#scanner.scan(task.spans, task.windows, task.naming, task.survey, task.countsNonzero);
       case 'sample':
         return this.#scanner.sample(task.spans, task.model, task.ranks, task.naming, task.survey);
       case 'locate':

@@ -1,4 +1,4 @@
-import type { Found } from '@amalgam/methods';
+import type { Found, Rank } from '@amalgam/methods';
 import type { Cut, Naming, Span, SurveyTask, Task } from './job.js';
 
 /** What searches are told, and what they find. */
@@ -28,7 +28,13 @@ export interface Order {
 /** A place in the order of a group's entries to be found: `rank` of a model's entries lie up to it. A ranking may have one for all models: 0. */
 export interface Search {
   model: number;
-  rank: number;
+  rank: Rank;
+}
+
+/** The rank where as many entries are not 0; null: there is none. */
+export function toRank(rank: Rank, nonzero: number): number | null {
+  if (typeof rank === 'number') return rank;
+  return nonzero === 0 ? null : Math.max(1, Math.floor(nonzero * rank.shareOfNonzero));
 }
 
 /** The key at a place, and where in each tensor the entries equal to it that come no later end. */

@@ -1,7 +1,7 @@
 import { AmalgamError } from '@amalgam/contracts';
 import type { Kernels, Pointer } from '@amalgam/kernels';
 import { BLOCK, type Block, type Ranking } from '@amalgam/methods';
-import type { Job, Naming, SamplePlace, ScanResult, Span, SurveyTask, Window } from './job.js';
+import type { Job, Naming, SamplePlace, SampleResult, ScanResult, Span, SurveyTask, Window } from './job.js';
 import { keyToValue } from './order.js';
 import type { ReadBlock, SpanReader } from './span-reader.js';
 import { countElements } from './spans.js';
@@ -29,17 +29,28 @@ export class Scanner {
     this.#scene = scene;
   }
 
-  scan(spans: Span[], windows: (Window | null)[], naming: Naming, survey: SurveyTask | null): ScanResult {
-    const { reader } = this.#scene;
+  scan(
+    spans: Span[],
+    windows: (Window | null)[],
+    naming: Naming,
+    survey: SurveyTask | null,
+    countsNonzero: boolean,
+  ): ScanResult {
+    const { kernels, reader } = this.#scene;
     const areas = this.#areas(windows);
     const above = windows.map(() => 0);
+    const nonzero = windows.map(() => 0);
     let passed = 0;
     spans.forEach((span, at) => {
       const view = this.#view(span, at, survey);
       const columns = windows.map((window) => (window === null ? -1 : this.#placeOf(span, window.model, naming)));
       const isRaw = windows.map(
         (window, i) =>
-          window !== null && view.isInput && window.kind !== 'largest' && reader.isRawPair(span, columns[i]!),
+          window !== null &&
+          view.isInput &&
+          window.kind !== 'largest' &&
+          !countsNonzero &&
+          reader.isRawPair(span, columns[i]!),
       );
       const blockwise = windows.some((window, i) => window !== null && !isRaw[i]);
       const first = passed - span.start;
@@ -63,6 +74,7 @@ export class Scanner {
             windows.forEach((window, i) => {
               if (window === null || isRaw[i]) return;
               const data = columnAt(columns[i]!);
+              if (countsNonzero) nonzero[i]! += countNonzero(kernels, data, block.n);
               above[i]! += this.#count(data, block.n, window, areas[i]!, first + block.index, view.signed);
             });
           });
@@ -71,11 +83,11 @@ export class Scanner {
       });
       passed += span.count;
     });
-    return { above, words: windows.map((window, i) => window && this.#wordsOf(window, areas[i]!)) };
+    return { above, nonzero, words: windows.map((window, i) => window && this.#wordsOf(window, areas[i]!)) };
   }
 
   /** Finds the entries that the ranks lie up to among a model's entries in the spans, which are held for it. */
-  sample(spans: Span[], model: number, ranks: number[], naming: Naming, survey: SurveyTask | null): SamplePlace[] {
+  sample(spans: Span[], model: number, ranks: number[], naming: Naming, survey: SurveyTask | null): SampleResult {
     const { kernels, reader } = this.#scene;
     const { ops } = kernels;
     const size = countElements(spans);
@@ -97,11 +109,12 @@ export class Scanner {
         this.#scene.advance(0);
       });
     });
-    return ranks.map((rank) => {
+    const places = ranks.map((rank): SamplePlace => {
       ops.findPlace(keys, size, rank, signed, result);
       const [key, end, above, upTo] = kernels.words(result, 4);
       return { key: signed ? (key! ^ 0x80000000) >>> 0 : key!, end: end!, above: above!, upTo: upTo! };
     });
+    return { nonzero: signed ? size : countNonzero(kernels, keys, size), places };
   }
 
   /** Finds the `nth` entry (1-based, in order) of a model whose key equals `key`. */
@@ -247,6 +260,11 @@ export class Scanner {
     if (words > this.#area.words) this.#area = { pointer: this.#scene.kernels.allocate(words * 4), words };
     return this.#area.pointer;
   }
+}
+
+/** How many magnitudes are not 0. */
+function countNonzero({ ops }: Kernels, data: Pointer, n: number): number {
+  return ops.countMagnitudes(data, n, 1, 1, 0, 0, -1);
 }
 
 /** What a list's length is when it had not enough room. */

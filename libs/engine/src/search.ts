@@ -9,6 +9,7 @@ import {
   type Place,
   type RunTask,
   type Search,
+  toRank,
   toSurvey,
   withAllEquals,
 } from './order.js';
@@ -28,7 +29,8 @@ const MOST_TASK_ELEMENTS = 2 ** 31;
  * Finds exact places without sorting and without holding the model: a sample says where to look, and one pass counts what lies above
  * and lists the few entries that the places may be, or counts their keys where they are many. Should a true place lie elsewhere, the
  * search goes on from the counts; the result never depends on the sample. Among entries equal to what lies at a place those of lowest
- * index come first; where they were counted only, one more look at a part of the elements finds where they end.
+ * index come first; where they were counted only, one more look at a part of the elements finds where they end. Null: there is no such
+ * place.
  *
  * @throws AmalgamError `checkpoint_changed`
  */
@@ -39,7 +41,7 @@ export async function searchGroup(
   searches: Search[],
   bytes: number,
   run: RunTask,
-): Promise<Place[]> {
+): Promise<(Place | null)[]> {
   if (group.elements === 0) return searches.map(() => ({ key: 0, of: () => ({ key: 0, tieEnd: 0 }) }));
   const tasks = toTasks(group.tensors, job.chunkElements, scanTarget(group.elements, job.chunkElements));
   const { naming, tiesMatter } = order;
@@ -54,18 +56,22 @@ export async function searchGroup(
     tasks: tasks.length,
   };
 
-  const found: (Place | undefined)[] = searches.map(() => undefined);
+  const found: (Place | null)[] = searches.map(() => null);
+  // Those of a share are known once all entries that are not 0 are counted, which the first scan does.
+  const ranks = searches.map(({ rank }) => (typeof rank === 'number' ? rank : undefined));
   let windows = (await firstWindows(order, group, searches, room, run)).map((first, i): Window | null => {
-    if ('kind' in first) return first;
+    if (first === null || 'kind' in first) return first;
     found[i] = first;
     return null;
   });
   while (windows.some((window) => window !== null)) {
     // Joined bins are many: no task's may be kept by themselves, beside lists.
     const current = isJoined && windows.some((window) => window?.kind === 'counts') ? counted(windows, room) : windows;
+    const countsNonzero = current.some((window, i) => window !== null && ranks[i] === undefined);
     const running = tasks.map(async (spans): Promise<Scan> => {
       const survey = toSurvey(order, spans);
-      return { spans, result: await run<ScanResult>({ kind: 'scan', spans, windows: current, naming, survey }) };
+      const task: Task = { kind: 'scan', spans, windows: current, naming, survey, countsNonzero };
+      return { spans, result: await run<ScanResult>(task) };
     });
     const scans =
       isJoined && !current.some((window) => window?.kind === 'list')
@@ -74,14 +80,18 @@ export async function searchGroup(
     windows = await Promise.all(
       current.map(async (window, i) => {
         if (window === null) return null;
-        const outcome = resolve(window, searches[i]!.rank, scans, i, lastKey(order));
+        const nonzero = scans.reduce((sum, { result }) => sum + result.nonzero[i]!, 0);
+        const rank = ranks[i] ?? toRank(searches[i]!.rank, nonzero);
+        if (rank === null) return null;
+        ranks[i] = rank;
+        const outcome = resolve(window, rank, scans, i, lastKey(order));
         if ('next' in outcome) return toWindow(outcome.next, room);
         found[i] = 'place' in outcome ? outcome.place : await locateTies(order, tasks, window.model, outcome, run);
         return null;
       }),
     );
   }
-  return found.map((place) => (tiesMatter ? place! : withAllEquals(place!.key)));
+  return found.map((place) => (tiesMatter || place === null ? place : withAllEquals(place.key)));
 }
 
 /** Counts instead of lists. */
@@ -109,6 +119,7 @@ function addScan(to: ScanResult, next: ScanResult, windows: (Window | null)[]): 
     const [sums, own] = [to.words[i], next.words[i]];
     if (window === null || !sums || !own) return;
     to.above[i]! += next.above[i]!;
+    to.nonzero[i]! += next.nonzero[i]!;
     if (window.kind === 'counts') addBins(sums, own, wordsOfBin(window.shift));
     else if (own[0]! > sums[0]!) sums.set(own);
     else if (own[0] === sums[0]) sums[1]! += own[1]!;

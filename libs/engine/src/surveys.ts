@@ -108,7 +108,7 @@ async function rank(
     );
     const searches = wanted.flatMap((ranks, column) => ranks.map((rank) => ({ model: column, rank })));
     for (const { rank } of searches) {
-      if (Number.isInteger(rank) && rank >= 1 && rank <= elements) continue;
+      if (typeof rank !== 'number' || (Number.isInteger(rank) && rank >= 1 && rank <= elements)) continue;
       throw new AmalgamError('internal', `${job.method} asks for place ${rank} of ${elements} entries`);
     }
     const signed = survey.order === 'value';
@@ -118,9 +118,11 @@ async function rank(
     for (const tensor of group.tensors) {
       let next = 0;
       const marks = wanted.map((ranks) =>
-        ranks.map(() => {
-          const place = places[next++]!;
-          return { value: keyToValue(place.key, signed), tieEnd: place.of(tensor.index).tieEnd };
+        ranks.flatMap(() => {
+          const place = places[next++] ?? null;
+          return place === null
+            ? []
+            : [{ value: keyToValue(place.key, signed), tieEnd: place.of(tensor.index).tieEnd }];
         }),
       );
       found[tensor.index]![index] = { kind: 'marks', columns: marks };

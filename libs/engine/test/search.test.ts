@@ -1,3 +1,4 @@
+import type { Rank } from '@amalgam/methods';
 import { describe, expect, test } from 'vitest';
 import type { Job, Task, Window } from '../src/job.js';
 import type { Order } from '../src/order.js';
@@ -31,7 +32,7 @@ interface Scene {
   elements: number;
   base?: (index: number) => number;
   value: (index: number) => number;
-  ranks: number[];
+  ranks: Rank[];
   /** For histograms and lists. */
   bytes?: number;
   order?: Partial<Order>;
@@ -87,13 +88,14 @@ function toBfloat16(x: number): number {
 type Searched = Awaited<ReturnType<typeof search>>;
 
 /** As many entries lie up to each place as were asked for: all larger ones, and of its equals those that come first. */
-function expectRanks({ places, keys }: Searched, ranks: number[]): void {
+function expectRanks({ places, keys }: Searched, ranks: (number | null)[]): void {
   const upTo = places.map((place) => {
+    if (place === null) return null;
     const { key, tieEnd } = place.of(0);
     return keys.reduce((count, own, i) => count + (own > key || (own === key && i < tieEnd) ? 1 : 0), 0);
   });
   expect(upTo).toEqual(ranks);
-  expect(places.map(({ key }) => keys.includes(key))).toEqual(ranks.map(() => true));
+  expect(places.every((place) => place === null || keys.includes(place.key))).toBe(true);
 }
 
 const kinds = ({ windows }: Searched) => new Set(windows.map(({ kind }) => kind));
@@ -133,7 +135,7 @@ describe('where entries lie as the sample says', () => {
       bytes: 2 ** 19,
       order: { tiesMatter: false },
     });
-    const { key } = got.places[0]!;
+    const key = got.places[0]?.key ?? -1;
     const above = got.keys.filter((own) => own > key).length;
     const equal = got.keys.filter((own) => own === key).length;
     expect([above < ranks[0]!, above + equal >= ranks[0]!, got.looks]).toEqual([true, true, 1]);
@@ -196,5 +198,43 @@ describe('where the sample misleads', () => {
     const got = await search({ dtype: 'BF16', elements, value, ranks: [rank, elements / 2], bytes: 2 ** 16 });
     expectRanks(got, [rank, elements / 2]);
     expect(got.looks).toBeGreaterThan(1);
+  });
+});
+
+describe('a share of the entries that are not 0', () => {
+  const share = { shareOfNonzero: 0.3 };
+  const distinct = (i: number) => 1 + ((i * 100_003) % 2 ** 18) / 2 ** 18;
+  const nonzeroOf = ({ keys }: Searched) => keys.filter((key) => key !== 0).length;
+
+  test('is found with one look, beside a place that is told', async () => {
+    const elements = 2 ** 18;
+    // Zeros in stretches, which the sample has more or less of.
+    const value = (i: number) => ((i >> 9) % 3 === 0 ? 0 : i % 2 === 0 ? distinct(i) : -distinct(i));
+    const got = await search({ dtype: 'F32', elements, value, ranks: [share, 1000] });
+    expectRanks(got, [Math.floor(nonzeroOf(got) * 0.3), 1000]);
+    expect(got.looks).toBe(1);
+  });
+
+  test('is found where all is in the sample, which may have none', async () => {
+    const odd = await search({ dtype: 'BF16', elements: 1001, value: (i) => (i % 2) * distinct(i), ranks: [share] });
+    expectRanks(odd, [150]);
+    const one = await search({ dtype: 'F32', elements: 1001, value: (i) => (i === 7 ? -3 : 0), ranks: [share] });
+    expectRanks(one, [1]);
+    const none = await search({ dtype: 'F32', elements: 1001, value: () => 0, ranks: [share, 10] });
+    expectRanks(none, [null, 10]);
+  });
+
+  test('is found where the sample has none of them, and where there are none', async () => {
+    const elements = 2 ** 18;
+    const isSampled = sampled(elements);
+    const hidden = await search({
+      dtype: 'F32',
+      elements,
+      value: (i) => (isSampled(i) ? 0 : distinct(i)),
+      ranks: [share],
+    });
+    expectRanks(hidden, [Math.floor(nonzeroOf(hidden) * 0.3)]);
+    const none = await search({ dtype: 'F32', elements, value: () => 0, ranks: [share] });
+    expectRanks(none, [null]);
   });
 });

@@ -88,6 +88,7 @@ interface Exports {
     mean: boolean,
     byCount: boolean,
   ): number;
+  electWeighted(deltas: Pointer, stride: number, count: number, weights: Pointer, dst: Pointer, n: number): number;
   elect(deltas: Pointer, stride: number, count: number, n: number): number;
   countOverlaps(deltas: Pointer, stride: number, count: number, epsilon: number, counts: Pointer, n: number): void;
   mergeOverlaps(

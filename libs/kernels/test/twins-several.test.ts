@@ -30,16 +30,23 @@ describe('kernels over several task vectors are bit-equal to their twins', () =>
   };
 
   test('electMerge: sum and mean, signs by sum and by count, 1 to 5 models, any weights', () => {
-    const models = fc
-      .integer({ min: 1, max: 5 })
-      .chain((k) =>
-        fc.tuple(
-          rowsOf(k),
+    const models = fc.integer({ min: 1, max: 5 }).chain((k) =>
+      fc.tuple(
+        rowsOf(k),
+        fc.oneof(
           fc.array(fc.oneof(fc.constantFrom(1, 0, -1, 0.5), fc.float({ noNaN: true })), { minLength: k, maxLength: k }),
-          fc.boolean(),
-          fc.boolean(),
+          // The same for all but the sign: a power of two, from the smallest to the largest.
+          fc
+            .tuple(
+              fc.integer({ min: -149, max: 127 }),
+              fc.array(fc.constantFrom(1, -1), { minLength: k, maxLength: k }),
+            )
+            .map(([power, signs]) => signs.map((sign) => sign * 2 ** power)),
         ),
-      );
+        fc.boolean(),
+        fc.boolean(),
+      ),
+    );
     fc.assert(
       fc.property(models, ([rows, w, mean, byCount]) => {
         const streams = putStreams(rows, w.length);
@@ -48,6 +55,25 @@ describe('kernels over several task vectors are bit-equal to their twins', () =>
         const expected = new Float32Array(n);
         const conflicts = elect.electMerge(streams, Float32Array.from(w), expected, mean, byCount);
         expect(ops.electMerge(deltas, 512, w.length, weights, d, n, mean, byCount)).toBe(conflicts);
+        expect(canonical(readFloats(d, n))).toEqual(canonical(expected));
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  test('electWeighted: 1 to 5 models, weights that are not negative', () => {
+    const weight = fc.oneof(fc.constantFrom(1, 0, 0.5, 2 ** -140), fc.float({ noNaN: true, min: 0 }));
+    const models = fc
+      .integer({ min: 1, max: 5 })
+      .chain((k) => fc.tuple(rowsOf(k), fc.array(weight, { minLength: k, maxLength: k })));
+    fc.assert(
+      fc.property(models, ([rows, w]) => {
+        const streams = putStreams(rows, w.length);
+        const n = streams[0]!.length;
+        kernels.floats(weights, w.length).set(w);
+        const expected = new Float32Array(n);
+        const conflicts = elect.electWeighted(streams, Float32Array.from(w), expected);
+        expect(ops.electWeighted(deltas, 512, w.length, weights, d, n)).toBe(conflicts);
         expect(canonical(readFloats(d, n))).toEqual(canonical(expected));
       }),
       { numRuns: 500 },

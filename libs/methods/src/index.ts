@@ -17,4 +17,4 @@ export { gradientsOf, unmatchedFilters } from './reach.js';
 export { describeMethod, getMethod, listMethods } from './registry.js';
 export { type ResolvedRecipe, resolveRecipe } from './settings.js';
 export { type ByMagnitude, isByRow, keptOf, type Sparsify } from './sparsify.js';
-export type { Found, Mark, Ranking, Sums, Survey } from './survey.js';
+export type { Found, Mark, Rank, Ranking, Sums, Survey } from './survey.js';

@@ -44,31 +44,25 @@ export const sce = defineMethod({
       },
     };
     if (isWhole) return [squares];
-    const varying: Survey = { kind: 'sums', scope: 'tensor', measure: (block) => [countVarying(block)] };
     const ranking: Survey = {
       kind: 'ranking',
       scope: 'tensor',
       of: 'all',
       order: 'magnitude',
-      places({ found }) {
-        const count = sumsOf(found, 0)[0]!;
-        return count === 0 ? [] : [Math.max(1, Math.floor(count * select_topk))];
-      },
+      places: () => [{ shareOfNonzero: select_topk }],
       values: writeVariance,
     };
-    return [varying, ranking, squares];
+    return [ranking, squares];
   },
   electsSigns: () => true,
   combine(block, { global: { select_topk } }) {
     const { kernels, models, stride, count, weights, base, out, n } = block;
     const isWhole = select_topk === 1;
     if (!isWhole) keepSelected(block);
-    const squares = sumsOf(block.found, isWhole ? 0 : 2);
+    const squares = sumsOf(block.found, isWhole ? 0 : 1);
     const total = squares.reduce((sum, x) => sum + x, 0);
     kernels.floats(weights, count).set(squares.map((x) => (total === 0 ? 1 : x / total)));
-    const conflicts = kernels.ops.elect(models, stride, count, padded(n));
-    // What is left of an entry has one sign, so no election of weighted task vectors can change it.
-    kernels.ops.electMerge(models, stride, count, weights, out, padded(n), true, false);
+    const conflicts = kernels.ops.electWeighted(models, stride, count, weights, out, padded(n));
     kernels.ops.addScaled(base!, out, 1, out, n);
     return conflicts;
   },
@@ -87,15 +81,9 @@ function writeVariance({ kernels, models, stride, count, out, n }: Block): void 
   kernels.ops.variance(models, stride, count, out, padded(n));
 }
 
-/** Entries whose variance is not 0. */
-function countVarying(block: Block): number {
-  writeVariance(block);
-  return block.kernels.ops.countMagnitudes(block.out, block.n, 1, 1, 0, 0, -1);
-}
-
 /** Sets to 0 what is not selected, in every task vector of the block. */
 function keepSelected(block: Block): void {
-  const mark = marksOf(block.found, 1)[0]?.[0];
+  const mark = marksOf(block.found, 0)[0]?.[0];
   if (mark === undefined) return;
   writeVariance(block);
   for (const data of modelsOf(block)) keepUpTo(block.kernels, data, block.out, block, mark);

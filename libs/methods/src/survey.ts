@@ -21,10 +21,8 @@ export interface Ranking {
   of: 'models' | 'all';
   /** The largest magnitude comes first, or the largest value. */
   order: 'magnitude' | 'value';
-  /**
-   * Which places are wanted of a column: 1 is the first, `elements` the last. Others are an error. Asked only where there are elements.
-   */
-  places(total: { elements: number; column: number; found: Found[] }): number[];
+  /** Which places are wanted of a column. Asked only where there are elements. */
+  places(total: { elements: number; column: number; found: Found[] }): Rank[];
   /** Only the values there are used, and not where entries equal to them end, which may take another look at the inputs. */
   valuesOnly?: true;
   /**
@@ -34,6 +32,12 @@ export interface Ranking {
    */
   values?(block: Block, floors: readonly number[] | null): void;
 }
+
+/**
+ * A place of an order: 1 is the first, the number of elements the last, others are an error. Or a share of the entries whose magnitude is
+ * not 0, rounded down, but 1 at least: there is no mark for it where there are none.
+ */
+export type Rank = number | { shareOfNonzero: number };
 
 /** Sums over a scope, in float64 over a fixed tree. */
 export interface Sums {

@@ -30,6 +30,22 @@ export function electMerge(
   return conflicts;
 }
 
+export function electWeighted(deltas: Float32Array[], weights: Float32Array, dst: Float32Array): number {
+  let conflicts = 0;
+  for (let i = 0; i < dst.length; i++) {
+    const sum = deltas.reduce((total, delta) => f(total + delta[i]!), 0);
+    const sign = sum >= 0 ? 1 : -1;
+    if (deltas.some((delta) => delta[i]! > 0) && deltas.some((delta) => delta[i]! < 0)) conflicts++;
+    const products = deltas.map((delta, k) => f((delta[i]! * sign < 0 ? 0 : delta[i]!) * weights[k]!));
+    const [merged, mass] = products.reduce(
+      ([total, all], x, k) => (x * sign > 0 ? [f(total + x), f(all + weights[k]!)] : [total, all]),
+      [0, 0],
+    );
+    dst[i] = [sum, ...products].some(Number.isNaN) ? Number.NaN : f(merged / (mass > 0 ? mass : 1));
+  }
+  return conflicts;
+}
+
 /** In place. */
 export function elect(deltas: Float32Array[]): number {
   let conflicts = 0;
