@@ -177,7 +177,7 @@ describe.skipIf(executable === null)(executable === null ? `${NAME}: SKIPPED, ${
         'modeldigits',
         'modelshapes',
         'tiesties of two',
-        `result${ties.result!.checkpoint_id}`,
+        `result${(await client.checkpoints.get(ties.result!.checkpoint_id)).name}`,
         'used by, succeededsecond round',
       ]);
       await lineage.getByRole('link', { name: 'second round' }).click();

@@ -15,18 +15,20 @@ const EVERY_MS = 10_000;
 async function loadLineage({ recipe, result }: Merge, signal: AbortSignal) {
   const ids = modelsOf(recipe).slice(0, MOST);
   // What was deleted since then is named by its id alone.
-  const inputs = await Promise.all(ids.map((id) => client.checkpoints.get(id, { signal }).catch(() => null)));
+  const find = (id: string) => client.checkpoints.get(id, { signal }).catch(() => null);
+  const inputs = await Promise.all(ids.map(find));
+  const made = result === null ? null : await find(result.checkpoint_id);
   signal.throwIfAborted();
   const users =
     result === null ? null : await client.merges.page({ input: [result.checkpoint_id], limit: MOST }, { signal });
-  return { ids, inputs, users };
+  return { ids, inputs, made, users };
 }
 
 /** Inputs, the merge, its result, and the merges that use it. */
 export function Lineage({ merge }: { merge: Merge }) {
   const { data } = useLive(`lineage ${merge.id} ${merge.state}`, (signal) => loadLineage(merge, signal), EVERY_MS);
   if (data === undefined) return null;
-  const { ids, inputs, users } = data;
+  const { ids, inputs, made, users } = data;
   const more = modelsOf(merge.recipe).length - ids.length;
   const columns: LineageNode[][] = [
     ids.map((id, i) => inputNode(merge, id, inputs[i] ?? null)),
@@ -37,7 +39,7 @@ export function Lineage({ merge }: { merge: Merge }) {
           {
             id: merge.result.checkpoint_id,
             role: 'result',
-            name: merge.result.checkpoint_id,
+            name: made?.name ?? merge.result.checkpoint_id,
             href: hrefOf(['checkpoints', merge.result.checkpoint_id]),
           },
         ],
