@@ -122,7 +122,7 @@ describe.skipIf(executable === null)(executable === null ? `${NAME}: SKIPPED, ${
     let status = 410;
     const receiver = await startReceiver(() => ({ status }));
     const recipe = { ...zoo, method: 'linear', parameters: {} };
-    const webhook = { url: receiver.url, events: ['merge.succeeded' as const] };
+    const webhook = { url: `${receiver.url}?${'long'.repeat(40)}`, events: ['merge.succeeded' as const] };
     const { id } = await client.merges.create({ name: 'brings a webhook', recipe, webhook });
     await page.goto(`/#/merges/${id}`);
     const section = region(page, 'Webhook of this merge').first();
@@ -134,6 +134,10 @@ describe.skipIf(executable === null)(executable === null ? `${NAME}: SKIPPED, ${
     await delivery.getByText('Try 1:').waitFor();
     await picture(page, 'own-webhook');
     expect(await faultsOf(page)).toEqual([]);
+    const desk = page.viewportSize()!;
+    await page.setViewportSize(SCREENS[2].viewport);
+    expect(await faultsOf(page)).toEqual([]);
+    await page.setViewportSize(desk);
     status = 204;
     await delivery.getByRole('button', { name: 'Resend' }).click();
     await delivery.getByText('Try 2:').waitFor();

@@ -188,6 +188,7 @@ describe.skipIf(executable === null)(executable === null ? `${NAME}: SKIPPED, ${
     const made = await open(screen);
     await signIn(made.page, service.apiKey, 'webhooks');
     const [endpoint] = await client.webhookEndpoints.list();
+    await client.webhookEndpoints.update(endpoint?.id ?? '', { description: 'oneword'.repeat(25) });
     const [delivery] = (await client.webhookEndpoints.deliveries(endpoint?.id ?? '')).data;
     const places: [string, string, string][] = [
       ['webhooks', 'webhooks', 'Webhooks'],
