@@ -119,6 +119,14 @@ describe('the command line speaks with a service', () => {
     expect([typo.code, typo.err]).toEqual([2, expect.stringContaining('Allowed choices are')]);
   });
 
+  test('what headers tell is said before anything is sent', async () => {
+    const text = { method: 'linear', models: [{ model: zoo('location') }, { model: zoo('blobs') }] };
+    const ran = await run(['submit', recipe('heads.json', text)]);
+    expect([ran.code, ran.out]).toEqual([2, '']);
+    expect(ran.err).toMatch(/^amalgam: .*heads\.json: \/models\/1\/model: tensor "head\.bias" has shape /);
+    for (const name of ['location', 'blobs']) expect(await json('checkpoints', 'list', '--name', name)).toEqual([]);
+  });
+
   test('events are those of all merges; followed, they come as they are written', async () => {
     const past = await run(['events', '--type', 'merge.queued', 'merge.succeeded']);
     expect([past.code, past.err]).toEqual([0, '']);

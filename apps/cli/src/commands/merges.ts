@@ -1,4 +1,4 @@
-import { MERGE_STATES, type Merge, type MergeState } from '@amalgam/contracts';
+import { MERGE_STATES, type Merge, type MergeState, referenceOf } from '@amalgam/contracts';
 import { Command, Option } from 'commander';
 import { barProgress } from '../merge-progress.js';
 import { parseCount, parseMetadata } from '../options.js';
@@ -95,10 +95,10 @@ function show(merge: Merge, { json }: RemoteOptions): void {
   const facts = [
     ['id', merge.id],
     ['name', merge.name ?? '–'],
-    ['state', merge.progress.stage === null ? merge.state : `${merge.state} (${merge.progress.stage})`],
+    ['state', stateOf(merge)],
     ['method', merge.method],
     ['base', merge.recipe.base ?? '–'],
-    ...merge.recipe.models.map(({ model }) => ['model', model]),
+    ...merge.recipe.models.map((model) => ['model', referenceOf(model)]),
     ['created', merge.created_at],
     ['finished', merge.finished_at ?? '–'],
     ...(merge.error === null ? [] : [['error', merge.error.detail]]),
@@ -106,4 +106,9 @@ function show(merge: Merge, { json }: RemoteOptions): void {
   ];
   console.log(facts.map(([key = '', value]) => `${key.padEnd(12)}${value}`).join('\n'));
   if (merge.result !== null) console.log(`\n${showFiles(merge.result.files)}`);
+}
+
+function stateOf({ state, progress, cancel_requested_at: canceling }: Merge): string {
+  const stage = progress.stage === null ? state : `${state} (${progress.stage})`;
+  return state === 'running' && canceling !== null ? `${stage}, to be canceled` : stage;
 }

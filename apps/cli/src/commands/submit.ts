@@ -1,12 +1,13 @@
 import { movePointers } from '@amalgam/mergekit';
 import { Command } from 'commander';
+import { planRecipe } from '../local-plan.js';
 import { barProgress } from '../merge-progress.js';
 import { parseMetadata } from '../options.js';
 import { inFile, readRecipeFile } from '../recipe-file.js';
 import { connect, type RemoteOptions, withRemoteOptions } from '../remote/connect.js';
 import { downloadFiles, endTransfer, refuseFullFolder, showTransfer } from '../remote/download-files.js';
 import { followMerge, reportEnd } from '../remote/follow-merge.js';
-import { type SendReport, sendInputs } from '../remote/send-inputs.js';
+import { isAllLocal, type SendReport, sendInputs } from '../remote/send-inputs.js';
 
 interface Options extends RemoteOptions {
   name?: string;
@@ -38,6 +39,13 @@ async function submit(path: string, options: Options): Promise<void> {
   const client = connect(options);
   if (download !== undefined) await refuseFullFolder('--download', download);
   const { recipe, warnings, folder, pointerOf } = await readRecipeFile(path);
+  const told = (error: unknown) => inFile(movePointers(error, pointerOf), path);
+  if (await isAllLocal(recipe, folder)) {
+    // How much memory a merge may take is the service's matter.
+    await planRecipe(recipe, folder, { memory: Number.MAX_SAFE_INTEGER }).catch((error: unknown) => {
+      throw told(error);
+    });
+  }
   if (!json) for (const warning of warnings) console.error(`note: ${warning}`);
 
   const sent = await sendInputs(client, recipe, folder, reportSending(json));
@@ -49,10 +57,7 @@ async function submit(path: string, options: Options): Promise<void> {
       ...(webhook !== undefined && { webhook: { url: webhook } }),
     })
     .catch((error: unknown) => {
-      throw inFile(
-        movePointers(error, (pointer) => pointerOf(pointer.replace(/^\/recipe(?=\/|$)/, ''))),
-        path,
-      );
+      throw told(movePointers(error, (pointer) => pointer.replace(/^\/recipe(?=\/|$)/, '')));
     });
   if (json) console.log(JSON.stringify({ event: 'submitted', merge }));
   else console.error(`submitted   ${merge.id}`);

@@ -33,6 +33,14 @@ export async function sendInputs(client: Client, recipe: Recipe, folder: string,
   });
 }
 
+/** Is everything that the recipe names a path on this machine? Then it can be checked before anything is sent. */
+export async function isAllLocal(recipe: Recipe, folder: string): Promise<boolean> {
+  const { checkpoints, graphs, datasets } = listReferences(recipe);
+  if (graphs.some((name) => isId('graph', name)) || datasets.some((name) => isId('dataset', name))) return false;
+  for (const name of checkpoints) if (isId('checkpoint', name) || (await uriOf(name, folder)) !== null) return false;
+  return true;
+}
+
 async function sendOne(
   client: Client,
   kind: AssetKind,
