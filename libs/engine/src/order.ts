@@ -52,10 +52,13 @@ export function toSurvey({ survey, found }: Order, spans: Span[]): SurveyTask | 
   return survey === null ? null : { index: survey, found: spans.map(({ tensor }) => found[tensor]!) };
 }
 
+const someBits = new Uint32Array(1);
+const sameBits = new Float32Array(someBits.buffer);
+
 /** The value whose key it is. */
 export function keyToValue(key: number, signed: boolean): number {
-  const bits = !signed ? key : key >= 2 ** 31 ? key - 2 ** 31 : ~key >>> 0;
-  return new Float32Array(Uint32Array.of(bits).buffer)[0]!;
+  someBits[0] = !signed ? key : key >= 2 ** 31 ? key - 2 ** 31 : ~key;
+  return sameBits[0]!;
 }
 
 /** A place whose entries of equal key end at index `end` of the spans, one behind the other; where the order goes on, later ones come later. */

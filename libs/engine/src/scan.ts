@@ -169,7 +169,7 @@ export class Scanner {
       columns: (read: ReadBlock, floors: (() => number[]) | null): ((column: number) => Pointer) => {
         if (values === undefined) return (column) => read.at(column);
         const block = this.#scene.toBlock(read, found);
-        values(block, floors?.() ?? null);
+        values(block, floors);
         return ranking?.of === 'all' ? () => block.out : (column) => read.at(column);
       },
     };

@@ -85,9 +85,9 @@ function paddedTo4(n: number): number {
 }
 
 /** Replaces the task vectors by Bᵢ; below their floors they may be 0. */
-function writeBalances(block: Block, floors: readonly number[] | null): void {
+function writeBalances(block: Block, floors: (() => readonly number[]) | null): void {
   const { kernels, models, stride, count, numbers, n } = block;
-  const each = Array.from({ length: count }, (_, i) => floors?.[i] ?? Number.NEGATIVE_INFINITY);
+  const each = floors?.() ?? Array.from({ length: count }, () => Number.NEGATIVE_INFINITY);
   writeNumbers(
     block,
     each.map(() => 0),

@@ -30,7 +30,7 @@ export interface Ranking {
    * are ranked. `block.weights` is not set. `floors`: by column; a value below its floor may be written as any other number below it. Null:
    * all values matter.
    */
-  values?(block: Block, floors: readonly number[] | null): void;
+  values?(block: Block, floors: (() => readonly number[]) | null): void;
 }
 
 /**
