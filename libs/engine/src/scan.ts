@@ -70,7 +70,8 @@ export class Scanner {
         }
         if (blockwise) {
           chunk.forEachBlock((block) => {
-            const columnAt = view.columns(block, () => this.#floors(windows, columns, areas, view.signed, block.count));
+            const floors = () => this.#floors(windows, columns, areas, view.signed, block.count);
+            const columnAt = view.columns(block, countsNonzero ? null : floors);
             windows.forEach((window, i) => {
               if (window === null || isRaw[i]) return;
               const data = columnAt(columns[i]!);
