@@ -1,21 +1,7 @@
-import type { Rank } from '@amalgam/methods';
-import type { SamplePlace, SampleResult, Window } from './job.js';
-import {
-  type Group,
-  lastKey,
-  type Order,
-  type Place,
-  placeAt,
-  type RunTask,
-  type Search,
-  toRank,
-  toSurvey,
-} from './order.js';
+import type { SamplePlace, Window } from './job.js';
+import { type Group, lastKey, type Order, type Place, placeAt, type RunTask, type Search, toSurvey } from './order.js';
 import { countElements, sample } from './spans.js';
 import { type Room, toWindow } from './windows.js';
-
-/** How far from the sampled place the true one is looked for first, in standard deviations of independent draws. */
-const SAMPLE_DEVIATIONS = 6;
 
 /** A key is common when every so manyth entry of the sample has it, of those where the place may be. */
 const COMMON_SHARE = 256;
@@ -34,34 +20,14 @@ export async function firstWindows(
   const survey = toSurvey(order, spans);
   // What comes first needs no window, and a derived quantity's first no other look.
   const isFirst = ({ rank }: Search) => !isAll && rank === 1 && order.survey !== null;
-  // Deviation of how many of the sample are among a share of all entries.
-  const deviation = (share: number) => SAMPLE_DEVIATIONS * Math.sqrt(size * share * (1 - share));
-  /** Places of the sample around the wanted one. `nonzero`: how many of the sample are not 0. */
-  const toRanks = (rank: Rank, nonzero: number) => {
-    if (isAll) {
-      const own = toRank(rank, nonzero);
-      return own === null ? [] : [own];
-    }
-    const isShare = typeof rank !== 'number';
-    const middle = isShare ? nonzero * rank.shareOfNonzero : (rank / group.elements) * size;
-    const doubt = isShare ? rank.shareOfNonzero * deviation(nonzero / size) : 0;
-    const margin = deviation(middle / size) + doubt + 16;
-    const bounds = [middle - margin, middle, middle + margin];
-    return bounds.map((bound) => Math.min(size, Math.max(1, Math.round(bound))));
-  };
   const places = new Map<number, SamplePlace[][]>();
   await Promise.all(
     [...new Set(searches.filter((search) => !isFirst(search)).map(({ model }) => model))].map(async (model) => {
       const own = searches.filter((search) => search.model === model && !isFirst(search));
+      const ranks = own.map(({ rank }) => rank);
       const { naming } = order;
-      const look = (ranks: number[]) => run<SampleResult>({ kind: 'sample', spans, model, naming, ranks, survey });
-      const { nonzero } = own.some(({ rank }) => typeof rank !== 'number') ? await look([]) : { nonzero: 0 };
-      const ranks = own.map(({ rank }) => toRanks(rank, nonzero));
-      const { places: list } = await look(ranks.flat());
-      places.set(
-        model,
-        ranks.map((each) => list.splice(0, each.length)),
-      );
+      const { elements } = group;
+      places.set(model, await run<SamplePlace[][]>({ kind: 'sample', spans, elements, model, naming, ranks, survey }));
     }),
   );
   return searches.map((search): Window | Place | null => {

@@ -1,5 +1,5 @@
 import type { Dtype } from '@amalgam/contracts';
-import type { Found, Settings } from '@amalgam/methods';
+import type { Found, Rank, Settings } from '@amalgam/methods';
 import type { SourceOf } from './source.js';
 import type { VectorDtype, VectorPlace } from './vector-layout.js';
 
@@ -129,8 +129,16 @@ export type Task =
       /** Is wanted how many entries are not 0? */
       countsNonzero: boolean;
     }
-  /** Finds places in the order of one model's entries in the spans, which are few enough to be held. */
-  | { kind: 'sample'; spans: Span[]; model: number; naming: Naming; ranks: number[]; survey: SurveyTask | null }
+  /** Finds places in the order of one model's entries in the spans, a sample of `elements` that is small enough to be held, see Sample. */
+  | {
+      kind: 'sample';
+      spans: Span[];
+      elements: number;
+      model: number;
+      naming: Naming;
+      ranks: Rank[];
+      survey: SurveyTask | null;
+    }
   /** Finds the `nth` entry (1-based, in order) of a model whose key equals `key`. */
   | {
       kind: 'locate';
@@ -203,13 +211,6 @@ export interface ScanResult {
    * count. Null: no window, or a list that had not enough room.
    */
   words: (Uint32Array | null)[];
-}
-
-export interface SampleResult {
-  /** Keys of magnitudes that are not 0. */
-  nonzero: number;
-  /** By rank. */
-  places: SamplePlace[];
 }
 
 /** A place in the order of a sample. */

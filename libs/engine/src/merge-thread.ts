@@ -63,7 +63,7 @@ export class MergeThread implements JobThread<Task> {
       case 'scan':
         return this.#scanner.scan(task.spans, task.windows, task.naming, task.survey, task.countsNonzero);
       case 'sample':
-        return this.#scanner.sample(task.spans, task.model, task.ranks, task.naming, task.survey);
+        return this.#scanner.sample(task.spans, task.elements, task.model, task.ranks, task.naming, task.survey);
       case 'locate':
         return this.#scanner.locate(task.spans, task.model, task.naming, task.key, task.nth, task.survey);
       case 'sums':

@@ -1,8 +1,9 @@
 import { AmalgamError } from '@amalgam/contracts';
 import type { Kernels, Pointer } from '@amalgam/kernels';
-import { BLOCK, type Block, type Ranking } from '@amalgam/methods';
-import type { Job, Naming, SamplePlace, SampleResult, ScanResult, Span, SurveyTask, Window } from './job.js';
+import { BLOCK, type Block, type Rank, type Ranking } from '@amalgam/methods';
+import type { Job, Naming, SamplePlace, ScanResult, Span, SurveyTask, Window } from './job.js';
 import { keyToValue } from './order.js';
+import { Sample } from './sample.js';
 import type { ReadBlock, SpanReader } from './span-reader.js';
 import { countElements } from './spans.js';
 import { wordsOfBin } from './windows.js';
@@ -87,8 +88,15 @@ export class Scanner {
     return { above, nonzero, words: windows.map((window, i) => window && this.#wordsOf(window, areas[i]!)) };
   }
 
-  /** Finds the entries that the ranks lie up to among a model's entries in the spans, which are held for it. */
-  sample(spans: Span[], model: number, ranks: number[], naming: Naming, survey: SurveyTask | null): SampleResult {
+  /** Finds places of a sample, by rank as Sample.around says. */
+  sample(
+    spans: Span[],
+    elements: number,
+    model: number,
+    ranks: Rank[],
+    naming: Naming,
+    survey: SurveyTask | null,
+  ): SamplePlace[][] {
     const { kernels, reader } = this.#scene;
     const { ops } = kernels;
     const size = countElements(spans);
@@ -110,12 +118,13 @@ export class Scanner {
         this.#scene.advance(0);
       });
     });
-    const places = ranks.map((rank): SamplePlace => {
+    const find = (rank: number): SamplePlace => {
       ops.findPlace(keys, size, rank, signed, result);
       const [key, end, above, upTo] = kernels.words(result, 4);
       return { key: signed ? (key! ^ 0x80000000) >>> 0 : key!, end: end!, above: above!, upTo: upTo! };
-    });
-    return { nonzero: signed ? size : countNonzero(kernels, keys, size), places };
+    };
+    const own = new Sample({ keys: kernels.words(keys, size), signed, runs: spans.map(({ count }) => count), find });
+    return ranks.map((rank) => own.around(rank, elements));
   }
 
   /** Finds the `nth` entry (1-based, in order) of a model whose key equals `key`. */

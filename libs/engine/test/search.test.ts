@@ -160,6 +160,25 @@ describe('where entries lie as the sample says', () => {
   });
 });
 
+describe('where rows differ in scale', () => {
+  const [rows, columns] = [768, 1024];
+  const elements = rows * columns;
+  const random = draws(3);
+  // Some rows hardly change, as embeddings of tokens that are rarely seen.
+  const scales = Array.from({ length: rows }, () => (random() < 0.3 ? 0.001 : 1) * Math.exp(random() - 0.5));
+  const noise = Float32Array.from({ length: elements }, (_, i) => (random() - 0.5) * scales[Math.floor(i / columns)]!);
+
+  test.each(['F32', 'BF16'] as const)(
+    '%s is looked at once: the sample tells how much its runs differ',
+    async (dtype) => {
+      const ranks = [Math.floor(elements / 5), Math.floor(elements / 2)];
+      const got = await search({ dtype, elements, value: (i) => noise[i]!, ranks });
+      expectRanks(got, ranks);
+      expect(got.looks).toBe(1);
+    },
+  );
+});
+
 describe('where the sample misleads', () => {
   const elements = 2 ** 18;
   const isSampled = sampled(elements);
@@ -168,7 +187,7 @@ describe('where the sample misleads', () => {
 
   test('a list that overflows is counted', async () => {
     // Unseen entries crowd where the sample has one in a few thousand.
-    const value = (i: number) => (isSampled(i) ? distinct((i * 31) % elements) : 1.75 - (i / elements) * 2 ** -8);
+    const value = (i: number) => (isSampled(i) ? distinct((i * 100_003) % elements) : 1.75 - (i / elements) * 2 ** -8);
     const got = await search({ dtype: 'F32', elements, value, ranks: [rank] });
     expectRanks(got, [rank]);
     const seen = got.windows.flatMap((window) =>
