@@ -66,7 +66,9 @@ describe('commands for what a service is doing', () => {
       const id = await submit('endless', 'digits', { method: 'adamerging', parameters: { steps: 100_000 } });
       const state = async () => (await json<Merge>('merges', 'show', id)).state;
       await expect.poll(state, SOON).toBe('running');
-      expect((await run('merges', 'cancel', id)).out).toMatch(/^id {10}mrg_[\s\S]*^state {7}running.*, to be canceled$/m);
+      expect((await run('merges', 'cancel', id)).out).toMatch(
+        /^id {10}mrg_[\s\S]*^state {7}running.*, to be canceled$/m,
+      );
       await expect.poll(state, SOON).toBe('canceled');
       const over = await run('merges', 'wait', id);
       expect([over.code, over.err]).toEqual([1, expect.stringContaining(`${id}: canceled`)]);
