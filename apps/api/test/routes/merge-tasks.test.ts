@@ -113,15 +113,15 @@ describe('merges with tasks', () => {
         {
           '/recipe/tasks/0/graph': `there is no graph "graph_${STRANGE}"`,
           '/recipe/tasks/0/data': `there is no dataset "data_${STRANGE}"`,
-          '/recipe/tasks/1/evaluation': 'there is no dataset "./local.npz"',
+          '/recipe/tasks/1/evaluation': 'there is no dataset "./local.npz": the service knows each by its id, data_…',
         },
       ],
       [
         { tasks: [task('digits', { graph: ids['base']!, data: ids['digits graph']! })] },
         'not_found',
         {
-          '/recipe/tasks/0/graph': `there is no graph "${ids['base']}"`,
-          '/recipe/tasks/0/data': `there is no dataset "${ids['digits graph']}"`,
+          '/recipe/tasks/0/graph': `there is no graph "${ids['base']}": the service knows each by its id, graph_…`,
+          '/recipe/tasks/0/data': `there is no dataset "${ids['digits graph']}": the service knows each by its id, data_…`,
         },
       ],
       [
