@@ -1,7 +1,7 @@
 // npm run bench:merge -- [options] — seconds and peak memory of the merging methods on Llama-shaped checkpoints, beside baselines from
 // the same run: reading the same files and copying one of them, and mergekit where PYTHON has it. See docs/benchmarks.md.
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, rmSync, statSync, writeFileSync, writeSync } from 'node:fs';
 import { availableParallelism, cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -83,6 +83,7 @@ function measure(dtype, cache, folders) {
   for (let round = 0; round < RUNS + warmUp; round++) {
     for (const { runs, kind, method, parameters, hasBase, threads, folders: own, title } of rows) {
       if (cache === 'cold') dropPages(own);
+      takeMemory(statSync(join(own[0], 'model.safetensors')).size);
       console.error(`${dtype} ${cache} round ${round}: ${title}`);
       const job = { kind, folders: own, out, hasBase, method, parameters, threads };
       const line = execFileSync(process.execPath, [once, JSON.stringify(job)], { encoding: 'utf8' });
@@ -100,6 +101,19 @@ function dropPages(folders) {
     spawnSync('sync', [file], { stdio: 'ignore' });
     return spawnSync('dd', [`if=${file}`, 'iflag=nocache', 'count=0'], { stdio: 'ignore' }).status === 0;
   });
+}
+
+/**
+ * Writes and removes as many bytes as a run will write. A virtual machine whose host takes free memory back gets it page by page, which
+ * takes a copy four times as long as one that follows another; so every run finds the memory at hand.
+ */
+function takeMemory(bytes) {
+  const file = join(dir, 'memory');
+  const zeros = Buffer.alloc(8 << 20);
+  const to = openSync(file, 'w');
+  for (let left = bytes; left > 0; left -= zeros.length) writeSync(to, zeros);
+  closeSync(to);
+  rmSync(file);
 }
 
 function print(dtype, cache, bytes, results) {
@@ -142,17 +156,18 @@ function runMergekits(dtype, folders, results) {
     const config = mergekitConfig(method, own, hasBase, DTYPES[dtype][1]);
     if (config === null) return [];
     console.error(`mergekit ${method}`);
-    const run = runMergekit(method, config);
+    const run = runMergekit(method, config, statSync(join(own[0], 'model.safetensors')).size);
     const { baseline } = results.find((row) => row.method === method);
     return run === null ? [] : [{ title: `mergekit ${method}`, count, method, baseline, runs: [run] }];
   });
 }
 
-function runMergekit(method, config) {
+function runMergekit(method, config, bytes) {
   const file = join(dir, 'mergekit.json');
   mkdirSync(dir, { recursive: true });
   writeFileSync(file, JSON.stringify(config));
   rmSync(out, { recursive: true, force: true });
+  takeMemory(bytes);
   const script = [
     'import json, resource, sys, time, yaml',
     'from mergekit.config import MergeConfiguration',
