@@ -145,6 +145,9 @@ function compile(): object {
   return compiled;
 }
 
+type Convert = (src: Pointer, dst: Pointer, n: number) => void;
+type Conversions = Partial<Record<Dtype, Convert>>;
+
 /**
  * One instance of the SIMD kernels with a memory of its own; one per thread. Memory is handed out by `allocate` and is freed as a
  * whole by `reset`: a thread lays out its buffers once a job. Views (`bytes`, `floats`, …) are only good until the next `allocate`.
@@ -156,13 +159,34 @@ export class Kernels {
   readonly #bottom: Pointer;
   /** Memory below may have been written to before a reset. */
   #used: Pointer = 0;
-  readonly #float8: Record<'F8_E4M3' | 'F8_E5M2', Pointer>;
+  readonly #widen: Conversions;
+  readonly #narrow: Conversions;
 
   constructor() {
     this.ops = new WebAssembly.Instance(compile(), {}).exports as Exports;
     // A null pointer never aliases data.
     this.#top = Math.max(1024, this.ops.heapBase.value);
-    this.#float8 = { F8_E4M3: this.#table('F8_E4M3'), F8_E5M2: this.#table('F8_E5M2') };
+    const { ops } = this;
+    const widenF8 = (dtype: 'F8_E4M3' | 'F8_E5M2'): Convert => {
+      const table = this.#table(dtype);
+      return (src, dst, n) => ops.widenF8(src, dst, n, table);
+    };
+    this.#widen = {
+      BF16: ops.widenBF16,
+      F16: ops.widenF16,
+      F32: ops.storeF32,
+      F64: ops.widenF64,
+      F8_E4M3: widenF8('F8_E4M3'),
+      F8_E5M2: widenF8('F8_E5M2'),
+    };
+    this.#narrow = {
+      BF16: ops.narrowBF16,
+      F16: ops.narrowF16,
+      F32: ops.storeF32,
+      F64: ops.narrowF64,
+      F8_E4M3: ops.narrowF8E4M3,
+      F8_E5M2: ops.narrowF8E5M2,
+    };
     this.#bottom = this.#top;
   }
 
@@ -203,51 +227,17 @@ export class Kernels {
 
   /** Raw elements of a floating-point dtype → float32. Exact but for F64. */
   widen(dtype: Dtype, src: Pointer, dst: Pointer, n: number): void {
-    switch (dtype) {
-      case 'BF16':
-        this.ops.widenBF16(src, dst, n);
-        return;
-      case 'F16':
-        this.ops.widenF16(src, dst, n);
-        return;
-      case 'F32':
-        this.ops.storeF32(src, dst, n);
-        return;
-      case 'F64':
-        this.ops.widenF64(src, dst, n);
-        return;
-      case 'F8_E4M3':
-      case 'F8_E5M2':
-        this.ops.widenF8(src, dst, n, this.#float8[dtype]);
-        return;
-      default:
-        throw new TypeError(`${dtype} is not a floating-point dtype`);
-    }
+    conversion(this.#widen, dtype)(src, dst, n);
   }
 
   /** float32 → raw elements of a floating-point dtype, rounded to nearest even; NaN becomes the dtype's canonical NaN. */
   narrow(dtype: Dtype, src: Pointer, dst: Pointer, n: number): void {
-    switch (dtype) {
-      case 'BF16':
-        this.ops.narrowBF16(src, dst, n);
-        return;
-      case 'F16':
-        this.ops.narrowF16(src, dst, n);
-        return;
-      case 'F32':
-        this.ops.storeF32(src, dst, n);
-        return;
-      case 'F64':
-        this.ops.narrowF64(src, dst, n);
-        return;
-      case 'F8_E4M3':
-        this.ops.narrowF8E4M3(src, dst, n);
-        return;
-      case 'F8_E5M2':
-        this.ops.narrowF8E5M2(src, dst, n);
-        return;
-      default:
-        throw new TypeError(`${dtype} is not a floating-point dtype`);
-    }
+    conversion(this.#narrow, dtype)(src, dst, n);
   }
+}
+
+function conversion(conversions: Conversions, dtype: Dtype): Convert {
+  const convert = conversions[dtype];
+  if (convert === undefined) throw new TypeError(`${dtype} is not a floating-point dtype`);
+  return convert;
 }
