@@ -19,6 +19,23 @@ export function differenceKey(a: usize, b: usize, i: i32): i32 {
   return reinterpret<i32>(x - y) & MAGNITUDE;
 }
 
+/** As differenceKey, of the first four of eight raw bfloat16 values each. */
+@inline
+export function lowDifferenceKeys(x: v128, y: v128): v128 {
+  return magnitudes(i32x4.extend_low_i16x8_u(x), i32x4.extend_low_i16x8_u(y));
+}
+
+/** As differenceKey, of the last four. */
+@inline
+export function highDifferenceKeys(x: v128, y: v128): v128 {
+  return magnitudes(i32x4.extend_high_i16x8_u(x), i32x4.extend_high_i16x8_u(y));
+}
+
+@inline
+function magnitudes(x: v128, y: v128): v128 {
+  return v128.and(f32x4.sub(i32x4.shl(x, 16), i32x4.shl(y, 16)), i32x4.splat(MAGNITUDE));
+}
+
 /**
  * Adds a key `count` times to a histogram whose bins are 2^shift keys, the first `low`. A bin is a uint32, how many; where it is more than
  * one key a second follows, the bitwise or of what the keys have above the bin's first: 0 says that all are that one.

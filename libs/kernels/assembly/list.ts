@@ -1,6 +1,6 @@
 // Writes down which entries lie in a narrow range of keys, so that a place among them is found without another look at all. A list is a
 // uint32, how many there are, and for each its key and its index. It must have room for all n.
-import { differenceKey, lanes, MAGNITUDE, orderKey } from './keys';
+import { differenceKey, highDifferenceKeys, lanes, lowDifferenceKeys, MAGNITUDE, orderKey } from './keys';
 
 @inline
 function append(list: usize, count: i32, key: i32, index: i32): void {
@@ -47,7 +47,6 @@ export function listMagnitudes(src: usize, n: i32, low: i32, high: i32, list: us
 
 /** As listMagnitudes over the differences a - b of raw bfloat16 values, see countDifferencesBF16. */
 export function listDifferencesBF16(a: usize, b: usize, n: i32, low: i32, high: i32, list: usize, first: i32): i32 {
-  const mask = i32x4.splat(MAGNITUDE);
   const lows = i32x4.splat(low - 1);
   const highs = i32x4.splat(high - 1);
   let above = i32x4.splat(0);
@@ -56,14 +55,8 @@ export function listDifferencesBF16(a: usize, b: usize, n: i32, low: i32, high: 
   for (; i + 8 <= n; i += 8) {
     const x = v128.load(a + (<usize>i << 1));
     const y = v128.load(b + (<usize>i << 1));
-    const p = v128.and(
-      f32x4.sub(i32x4.shl(i32x4.extend_low_i16x8_u(x), 16), i32x4.shl(i32x4.extend_low_i16x8_u(y), 16)),
-      mask,
-    );
-    const q = v128.and(
-      f32x4.sub(i32x4.shl(i32x4.extend_high_i16x8_u(x), 16), i32x4.shl(i32x4.extend_high_i16x8_u(y), 16)),
-      mask,
-    );
+    const p = lowDifferenceKeys(x, y);
+    const q = highDifferenceKeys(x, y);
     const pHigh = i32x4.gt_s(p, highs);
     const qHigh = i32x4.gt_s(q, highs);
     above = i32x4.add(above, i32x4.add(pHigh, qHigh));

@@ -1,5 +1,5 @@
 // Exact selection by magnitude without sorting: "the k largest" is a question of counting keys (keys.ts).
-import { addKeys, differenceKey, lanes, MAGNITUDE } from './keys';
+import { addKeys, differenceKey, highDifferenceKeys, lanes, lowDifferenceKeys, MAGNITUDE } from './keys';
 
 /**
  * Counts keys >= high, and adds each key of [low, high) to the histogram at `histogram`, in bin (key - low) >> shift; see addKeys.
@@ -68,7 +68,6 @@ export function countDifferencesBF16(
   histogram: usize,
   common: i32,
 ): i32 {
-  const mask = i32x4.splat(MAGNITUDE);
   const lows = i32x4.splat(low);
   const highs = i32x4.splat(high);
   const expected = i32x4.splat(common);
@@ -78,14 +77,8 @@ export function countDifferencesBF16(
   for (; i + 8 <= n; i += 8) {
     const x = v128.load(a + (<usize>i << 1));
     const y = v128.load(b + (<usize>i << 1));
-    const p = v128.and(
-      f32x4.sub(i32x4.shl(i32x4.extend_low_i16x8_u(x), 16), i32x4.shl(i32x4.extend_low_i16x8_u(y), 16)),
-      mask,
-    );
-    const q = v128.and(
-      f32x4.sub(i32x4.shl(i32x4.extend_high_i16x8_u(x), 16), i32x4.shl(i32x4.extend_high_i16x8_u(y), 16)),
-      mask,
-    );
+    const p = lowDifferenceKeys(x, y);
+    const q = highDifferenceKeys(x, y);
     const pHigh = i32x4.ge_s(p, highs);
     const qHigh = i32x4.ge_s(q, highs);
     above = i32x4.sub(above, i32x4.add(pHigh, qHigh));

@@ -63,7 +63,8 @@ const models = fc.tuple(fc.integer({ min: 1, max: 3 }), fc.integer({ min: 1, max
   }),
 );
 
-describe('kernels of PCB-Merging are bit-equal to their twins', () => {
+/** Kernels and twins over the same task vectors and limits, bit by bit. */
+function testTwins(models: fc.Arbitrary<{ vectors: Float32Array[]; limits: twins.Bounds[] }>, numRuns: number): void {
   test('balance', () => {
     fc.assert(
       fc.property(models, ({ vectors, limits }) => {
@@ -71,7 +72,7 @@ describe('kernels of PCB-Merging are bit-equal to their twins', () => {
         twins.balance(expected, limits);
         expect(balance(vectors, limits).map(canonical)).toEqual(expected.map(canonical));
       }),
-      { numRuns: 500 },
+      { numRuns },
     );
   });
 
@@ -84,9 +85,13 @@ describe('kernels of PCB-Merging are bit-equal to their twins', () => {
         ops.mergeBalanced(deltas, STRIDE, vectors.length, table, dst, put(vectors, limits));
         expect(canonical(kernels.floats(dst, n).slice())).toEqual(canonical(expected));
       }),
-      { numRuns: 500 },
+      { numRuns },
     );
   });
+}
+
+describe('kernels of PCB-Merging are bit-equal to their twins', () => {
+  testTwins(models, 500);
 });
 
 /** Task vectors as long as several stretches, of like sizes, with the bounds that quantiles give; `kept`: the place of the least balance. */
@@ -126,29 +131,7 @@ describe('where few balances are kept kernels of PCB-Merging are bit-equal to th
     return { vectors: scaled, limits: limitsOf(scaled, kept) };
   });
 
-  test('balance', () => {
-    fc.assert(
-      fc.property(models, ({ vectors, limits }) => {
-        const expected = vectors.map((vector) => vector.slice());
-        twins.balance(expected, limits);
-        expect(balance(vectors, limits).map(canonical)).toEqual(expected.map(canonical));
-      }),
-      { numRuns: 60 },
-    );
-  });
-
-  test('mergeBalanced', () => {
-    fc.assert(
-      fc.property(models, ({ vectors, limits }) => {
-        const n = vectors[0]!.length;
-        const expected = new Float32Array(n);
-        twins.mergeBalanced(vectors, limits, expected);
-        ops.mergeBalanced(deltas, STRIDE, vectors.length, table, dst, put(vectors, limits));
-        expect(canonical(kernels.floats(dst, n).slice())).toEqual(canonical(expected));
-      }),
-      { numRuns: 60 },
-    );
-  });
+  testTwins(models, 60);
 });
 
 /** Binary places of the exact values below. */
