@@ -1,6 +1,6 @@
-import Type, { type Static, type TProperties, type TSchema } from 'typebox';
 import { DTYPES } from './dtypes.js';
 import { ID_PATTERNS } from './ids.js';
+import { type Static, type TProperties, type TSchema, Type } from './schema.js';
 import { ASSET_STATES, type AssetKind } from './states.js';
 
 // What is stored and named in recipes: checkpoints, graphs and datasets. All three are registered, uploaded, listed and

@@ -8,6 +8,7 @@ export * from './recipe.js';
 export * from './recipe-layers.js';
 export * from './recipe-tokenizer.js';
 export * from './resources.js';
+export * from './schema.js';
 export * from './service.js';
 export * from './setting.js';
 export * from './states.js';

@@ -1,5 +1,5 @@
-import Type, { type Static } from 'typebox';
 import { Parameters } from './recipe-parts.js';
+import { type Static, Type } from './schema.js';
 
 /** The layers and modules of a recipe: which layers of which models make up the result. */
 

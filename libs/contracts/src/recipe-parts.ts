@@ -1,4 +1,4 @@
-import Type from 'typebox';
+import { Type } from './schema.js';
 
 /** Parameters whose names and ranges depend on the method; the method's own schema checks them. */
 export const Parameters = Type.Record(Type.String(), Type.Unknown(), {

@@ -1,5 +1,5 @@
-import Type, { type Static } from 'typebox';
 import { Reference } from './recipe-parts.js';
+import { type Static, Type } from './schema.js';
 
 /** The vocabulary of the result, and where the embeddings of its tokens come from. */
 

@@ -1,8 +1,8 @@
-import Type, { type Static } from 'typebox';
 import { OUT_DTYPES, type OutDtype } from './dtypes.js';
 import { Modules, Slices } from './recipe-layers.js';
 import { Parameters, Reference } from './recipe-parts.js';
 import { TokenizerRecipe } from './recipe-tokenizer.js';
+import { type Static, Type } from './schema.js';
 
 export const RecipeModel = Type.Object(
   {

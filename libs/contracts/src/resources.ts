@@ -1,9 +1,9 @@
-import Type, { type Static, type TSchema } from 'typebox';
 import { AssetFile, Metadata, Name } from './assets.js';
 import { ERROR_CODES } from './errors.js';
 import { ENDPOINT_EVENT_TYPES, EVENT_TYPES } from './events.js';
 import { ID_PATTERNS } from './ids.js';
 import { Modifier, Recipe } from './recipe.js';
+import { type Static, type TSchema, Type } from './schema.js';
 import { ATTEMPT_STATES, MERGE_STAGES, MERGE_STATES } from './states.js';
 
 const closed = { additionalProperties: false } as const;

@@ -1,5 +1,5 @@
-import Type, { type Static } from 'typebox';
 import { ID_PATTERNS } from './ids.js';
+import { type Static, Type } from './schema.js';
 import { LANES, MERGE_STATES, type MergeState } from './states.js';
 
 /**

@@ -1,25 +1,33 @@
-import { Ajv, type ErrorObject } from 'ajv';
-import addFormatsModule from 'ajv-formats';
+import { createRequire } from 'node:module';
+import type { Ajv, ErrorObject, ValidateFunction } from 'ajv';
 import { closest, distance } from 'fastest-levenshtein';
-import type { Static, TSchema } from 'typebox';
 import { type FieldError, MOST_ERRORS } from './errors.js';
 import { narrowErrors } from './narrow-errors.js';
+import type { Static, TSchema } from './schema.js';
 
-const addFormats = addFormatsModule as unknown as (ajv: Ajv) => void;
+const compiled = new WeakMap<TSchema, ValidateFunction>();
+let checker: Ajv | undefined;
 
-// `verbose` gives each error its schema, which the advice about unknown keys needs.
-// NaN and infinities are refused wherever a number is asked for.
-const ajv = new Ajv({
-  allErrors: true,
-  verbose: true,
-  strict: false,
-  strictNumbers: true,
-  useDefaults: false,
-  coerceTypes: false,
-});
-addFormats(ajv);
-
-const compiled = new WeakMap<TSchema, ReturnType<typeof ajv.compile>>();
+/** Ajv, loaded when something is to be checked: a thread of a merge never does, and would start a quarter slower. */
+function ajv(): Ajv {
+  if (checker === undefined) {
+    const require = createRequire(import.meta.url);
+    const { Ajv } = require('ajv') as typeof import('ajv');
+    const addFormats = require('ajv-formats') as (ajv: Ajv) => void;
+    // `verbose` gives each error its schema, which the advice about unknown keys needs.
+    // NaN and infinities are refused wherever a number is asked for.
+    checker = new Ajv({
+      allErrors: true,
+      verbose: true,
+      strict: false,
+      strictNumbers: true,
+      useDefaults: false,
+      coerceTypes: false,
+    });
+    addFormats(checker);
+  }
+  return checker;
+}
 
 export type Validated<T> = { ok: true; value: T } | { ok: false; errors: FieldError[] };
 
@@ -27,7 +35,7 @@ export type Validated<T> = { ok: true; value: T } | { ok: false; errors: FieldEr
 export function validate<S extends TSchema>(schema: S, value: unknown, at = ''): Validated<Static<S>> {
   let check = compiled.get(schema);
   if (check === undefined) {
-    check = ajv.compile(schema);
+    check = ajv().compile(schema);
     compiled.set(schema, check);
   }
   if (check(value)) return { ok: true, value: value as Static<S> };

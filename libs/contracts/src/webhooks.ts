@@ -1,7 +1,7 @@
-import Type, { type Static, type TSchema } from 'typebox';
 import { DELIVERY_TYPES, ENDPOINT_EVENT_TYPES, EVENT_TYPES } from './events.js';
 import { ID_PATTERNS } from './ids.js';
 import { Merge } from './resources.js';
+import { type Static, type TSchema, Type } from './schema.js';
 import { DELIVERY_STATES, DISABLED_REASONS } from './states.js';
 
 const closed = { additionalProperties: false } as const;

@@ -1,6 +1,6 @@
-import Type from 'typebox';
 import { describe, expect, test } from 'vitest';
 import { CreateMerge, Recipe, suggest, validate } from '../src/index.js';
+import { Type } from '../src/schema.js';
 
 const problems = (schema: Parameters<typeof validate>[0], value: unknown) => {
   const result = validate(schema, value);

@@ -1,4 +1,4 @@
-import Type from 'typebox';
+import { Type } from '@amalgam/contracts';
 import type { Settings } from './definition.js';
 import { RESCALE_NOTE } from './rescale.js';
 import type { ByMagnitude } from './sparsify.js';

@@ -1,4 +1,4 @@
-import Type from 'typebox';
+import { Type } from '@amalgam/contracts';
 import { BREADCRUMBS_NOTES, BREADCRUMBS_SOURCE, breadcrumbsScope, gamma, toBand } from './breadcrumbs-band.js';
 import { addElected } from './combine.js';
 import { defineMethod } from './definition.js';

@@ -1,4 +1,4 @@
-import Type from 'typebox';
+import { Type } from '@amalgam/contracts';
 import { defineMethod } from './definition.js';
 import { FLOAT32, lambda } from './parameters.js';
 

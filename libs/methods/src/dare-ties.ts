@@ -1,4 +1,4 @@
-import Type from 'typebox';
+import { Type } from '@amalgam/contracts';
 import { addElected } from './combine.js';
 import { DARE_NOTES, DARE_SOURCE, toChance } from './dare.js';
 import { defineMethod } from './definition.js';

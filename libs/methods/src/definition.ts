@@ -1,6 +1,5 @@
-import type { FieldError } from '@amalgam/contracts';
+import type { FieldError, Static, TObject } from '@amalgam/contracts';
 import type { Kernels, Pointer } from '@amalgam/kernels';
-import type { Static, TObject } from 'typebox';
 import type { AdapterSettings } from './adapter-settings.js';
 import type { Gram } from './gram.js';
 import type { Sparsify } from './sparsify.js';

@@ -1,4 +1,4 @@
-import Type from 'typebox';
+import { Type } from '@amalgam/contracts';
 import { addElected } from './combine.js';
 import { defineMethod } from './definition.js';
 import { checkRange, DELLA_NOTES, DELLA_SOURCE, epsilon, toRankedChance } from './magprune.js';

@@ -1,5 +1,5 @@
+import { Type } from '@amalgam/contracts';
 import type { Pointer } from '@amalgam/kernels';
-import Type from 'typebox';
 import { type Block, defineMethod } from './definition.js';
 import { type Found, sumsOf } from './survey.js';
 

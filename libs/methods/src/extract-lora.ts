@@ -1,4 +1,4 @@
-import Type from 'typebox';
+import { Type } from '@amalgam/contracts';
 import { givenNoBlocks } from './adapter-settings.js';
 import { defineMethod } from './definition.js';
 

@@ -1,4 +1,4 @@
-import Type from 'typebox';
+import { Type } from '@amalgam/contracts';
 import { defineMethod } from './definition.js';
 import { normalize, weight, weightsSumToZero } from './parameters.js';
 

@@ -1,5 +1,5 @@
 import type { FieldError } from '@amalgam/contracts';
-import Type from 'typebox';
+import { Type } from '@amalgam/contracts';
 import type { Settings } from './definition.js';
 import type { RescaleBy } from './rescale.js';
 import type { ByRankedChance } from './sparsify.js';

@@ -1,5 +1,4 @@
-import { AmalgamError, quote } from '@amalgam/contracts';
-import Type from 'typebox';
+import { AmalgamError, quote, Type } from '@amalgam/contracts';
 import { addSum } from './combine.js';
 import { defineMethod } from './definition.js';
 import { sumsOf } from './survey.js';

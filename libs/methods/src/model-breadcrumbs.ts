@@ -1,4 +1,4 @@
-import Type from 'typebox';
+import { Type } from '@amalgam/contracts';
 import { BREADCRUMBS_SOURCE, gamma } from './breadcrumbs-band.js';
 import { addSum } from './combine.js';
 import { defineMethod } from './definition.js';

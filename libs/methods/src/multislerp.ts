@@ -1,5 +1,4 @@
-import { AmalgamError } from '@amalgam/contracts';
-import Type from 'typebox';
+import { AmalgamError, Type } from '@amalgam/contracts';
 import { addBlend } from './combine.js';
 import { defineMethod } from './definition.js';
 import { divided, dotOf, norms } from './gram.js';

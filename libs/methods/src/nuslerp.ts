@@ -1,4 +1,4 @@
-import Type from 'typebox';
+import { Type } from '@amalgam/contracts';
 import { addBlend } from './combine.js';
 import { defineMethod } from './definition.js';
 import { clamp, norms, sphericalWeights } from './gram.js';

@@ -1,4 +1,4 @@
-import Type from 'typebox';
+import { Type } from '@amalgam/contracts';
 import type { Block } from './definition.js';
 
 /** What ram and ramplus_tl share. */

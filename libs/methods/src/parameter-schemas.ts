@@ -1,4 +1,4 @@
-import Type, { type TObject, type TSchema } from 'typebox';
+import { type TObject, type TSchema, Type } from '@amalgam/contracts';
 import type { MergeMethod } from './definition.js';
 import { type Variation, variationOf } from './varying.js';
 

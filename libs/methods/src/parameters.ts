@@ -1,5 +1,5 @@
 import type { FieldError } from '@amalgam/contracts';
-import Type from 'typebox';
+import { Type } from '@amalgam/contracts';
 
 /** Parameters that several methods share, so that they are named and bounded alike. */
 

@@ -1,4 +1,4 @@
-import Type from 'typebox';
+import { Type } from '@amalgam/contracts';
 import { type Block, defineMethod, NUMBERS, type Settings } from './definition.js';
 import { density, weight } from './parameters.js';
 import { marksOf } from './survey.js';

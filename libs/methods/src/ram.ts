@@ -1,4 +1,4 @@
-import Type from 'typebox';
+import { Type } from '@amalgam/contracts';
 import { defineMethod } from './definition.js';
 import { addOverlapping, epsilon, RAM_NOTES, RAM_SOURCE } from './overlap.js';
 

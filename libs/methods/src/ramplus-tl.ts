@@ -1,4 +1,4 @@
-import Type from 'typebox';
+import { Type } from '@amalgam/contracts';
 import { defineMethod } from './definition.js';
 import { clamp } from './gram.js';
 import { addOverlapping, countMoved, epsilon, RAM_NOTES, RAM_SOURCE } from './overlap.js';

@@ -1,5 +1,5 @@
+import type { TSchema } from '@amalgam/contracts';
 import { AmalgamError, type FieldError, joinDetails, MOST_FILTERS, type Recipe, validate } from '@amalgam/contracts';
-import type { TSchema } from 'typebox';
 import type { MergeMethod, Settings } from './definition.js';
 import { type Levels, levelsOf, type Place } from './levels.js';
 import { parameterVariation, schemasOf } from './parameter-schemas.js';

@@ -1,4 +1,4 @@
-import Type from 'typebox';
+import { Type } from '@amalgam/contracts';
 import { addSum } from './combine.js';
 import { defineMethod } from './definition.js';
 import { lambda, normalize, weight, weightsOf, weightsSumToZero } from './parameters.js';

@@ -5,9 +5,10 @@ import {
   MOST_ANCHORS,
   MOST_CONDITIONS,
   type Setting,
+  type TSchema,
+  Type,
   validate,
 } from '@amalgam/contracts';
-import Type, { type TSchema } from 'typebox';
 
 /** Values of parameters that differ from tensor to tensor: gradients over the layers, and conditions on names. */
 

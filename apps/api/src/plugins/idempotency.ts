@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
+import { Type } from '@amalgam/contracts';
 import fp from 'fastify-plugin';
-import Type from 'typebox';
 import type { Api } from '../types.js';
 import { projectOf } from './auth.js';
 

@@ -10,10 +10,12 @@ import {
   type ErrorCode,
   Graph,
   List,
+  type TSchema,
+  type TUnsafe,
+  Type,
 } from '@amalgam/contracts';
 import { type AssetRow, toAssetResource } from '@amalgam/database';
 import { KIND_RULES, type Parts } from '@amalgam/runtime';
-import Type, { type TSchema, type TUnsafe } from 'typebox';
 import { projectOf } from '../plugins/auth.js';
 import { sendAssetFile } from '../services/asset-files.js';
 import { completeAsset } from '../services/complete-asset.js';

@@ -1,5 +1,4 @@
-import { List, TensorHistogram, TensorInfo } from '@amalgam/contracts';
-import Type from 'typebox';
+import { List, TensorHistogram, TensorInfo, Type } from '@amalgam/contracts';
 import { projectOf } from '../plugins/auth.js';
 import { TensorHistograms } from '../services/tensor-histograms.js';
 import type { Api } from '../types.js';

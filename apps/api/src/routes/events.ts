@@ -1,5 +1,4 @@
-import { ENDPOINT_EVENT_TYPES, ID_PATTERNS, isAmalgamError, List, ProjectEvent } from '@amalgam/contracts';
-import Type from 'typebox';
+import { ENDPOINT_EVENT_TYPES, ID_PATTERNS, isAmalgamError, List, ProjectEvent, Type } from '@amalgam/contracts';
 import { assertAllowed, callerOf } from '../plugins/auth.js';
 import { StreamPlaces, streamProject } from '../services/project-stream.js';
 import { lastEventId, wantsStream } from '../services/stream-request.js';

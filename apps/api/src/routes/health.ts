@@ -1,7 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { AmalgamError, Health, isAmalgamError, LANES } from '@amalgam/contracts';
+import { AmalgamError, Health, isAmalgamError, LANES, Type } from '@amalgam/contracts';
 import type { Metrics } from '@amalgam/telemetry';
-import Type from 'typebox';
 import type { Api } from '../types.js';
 import { answers } from './schemas.js';
 

@@ -1,5 +1,4 @@
-import { isAmalgamError, List, MergeEvent } from '@amalgam/contracts';
-import Type from 'typebox';
+import { isAmalgamError, List, MergeEvent, Type } from '@amalgam/contracts';
 import { assertAllowed, projectOf } from '../plugins/auth.js';
 import { streamEvents } from '../services/event-stream.js';
 import { lastEventId, wantsStream } from '../services/stream-request.js';

@@ -1,6 +1,5 @@
-import { AmalgamError, AssetFile, Delivery, List, Report } from '@amalgam/contracts';
+import { AmalgamError, AssetFile, Delivery, List, Report, Type } from '@amalgam/contracts';
 import { toCheckpointResource, toDeliveryResource } from '@amalgam/database';
-import Type from 'typebox';
 import { projectOf } from '../plugins/auth.js';
 import { sendAssetFile } from '../services/asset-files.js';
 import type { Api } from '../types.js';

@@ -1,7 +1,16 @@
-import { AmalgamError, CreateMerge, List, MERGE_STATES, Merge, MergeCounts, Plan, PlanMerge } from '@amalgam/contracts';
+import {
+  AmalgamError,
+  CreateMerge,
+  List,
+  MERGE_STATES,
+  Merge,
+  MergeCounts,
+  Plan,
+  PlanMerge,
+  Type,
+} from '@amalgam/contracts';
 import { toMergeResource } from '@amalgam/database';
 import type { FastifyRequest } from 'fastify';
-import Type from 'typebox';
 import { projectOf } from '../plugins/auth.js';
 import { createMerge, mergeLocation } from '../services/create-merge.js';
 import { planRecipe } from '../services/plan-recipe.js';

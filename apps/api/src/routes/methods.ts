@@ -1,6 +1,5 @@
-import { AmalgamError, isAmalgamError, List, Method } from '@amalgam/contracts';
+import { AmalgamError, isAmalgamError, List, Method, Type } from '@amalgam/contracts';
 import { describeMethod, getMethod, listMethods } from '@amalgam/methods';
-import Type from 'typebox';
 import type { Api } from '../types.js';
 import { answers } from './schemas.js';
 

@@ -1,6 +1,5 @@
-import { AmalgamError } from '@amalgam/contracts';
+import { AmalgamError, Type } from '@amalgam/contracts';
 import { verifySignedUrl } from '@amalgam/storage';
-import Type from 'typebox';
 import { receiveUpload } from '../services/receive-upload.js';
 import { sendFile } from '../services/send-file.js';
 import type { Api } from '../types.js';

@@ -1,5 +1,14 @@
-import { AmalgamError, ERRORS, type ErrorCode, type IdKind, isId, Metadata, Problem } from '@amalgam/contracts';
-import Type, { type TSchema } from 'typebox';
+import {
+  AmalgamError,
+  ERRORS,
+  type ErrorCode,
+  type IdKind,
+  isId,
+  Metadata,
+  Problem,
+  type TSchema,
+  Type,
+} from '@amalgam/contracts';
 
 /** Ids are checked by `assertId`, so that a malformed one is as missing as any other. */
 export const IdParams = Type.Object({ id: Type.String() });

@@ -9,11 +9,11 @@ import {
   RedeliverFailed,
   RotateSecret,
   SECRET_OVERLAP_SECONDS,
+  Type,
   UpdateWebhookEndpoint,
   WebhookEndpoint,
 } from '@amalgam/contracts';
 import { toDeliveryResource, toWebhookEndpointResource } from '@amalgam/database';
-import Type from 'typebox';
 import { projectOf } from '../plugins/auth.js';
 import { assertUrl, secretOf } from '../services/webhook-input.js';
 import type { Api } from '../types.js';

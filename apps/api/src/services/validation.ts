@@ -1,5 +1,5 @@
+import type { TSchema } from '@amalgam/contracts';
 import { escapePointer, type FieldError, validate } from '@amalgam/contracts';
-import type { TSchema } from 'typebox';
 import { invalid } from './problem.js';
 
 type Outcome = { value: unknown } | { error: Error };
