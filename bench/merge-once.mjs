@@ -1,11 +1,10 @@
 // One measured run in a process of its own, so that its peak memory is its own: node merge-once.mjs '{"kind":…}'. The first folder is
-// the base where `hasBase`. Prints seconds, peak resident memory, seconds of the processor, and by stage.
-import { closeSync, mkdirSync, openSync, readSync, rmSync, writeSync } from 'node:fs';
+// the base where `hasBase`; the output stays. Prints seconds, peak resident memory, seconds of the processor, and by stage.
+import { closeSync, mkdirSync, openSync, readSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 
 const { kind, folders, out, hasBase, method, parameters, threads } = JSON.parse(process.argv[2]);
 const files = folders.map((folder) => join(folder, 'model.safetensors'));
-rmSync(out, { recursive: true, force: true });
 mkdirSync(out, { recursive: true });
 
 const started = performance.now();
@@ -13,7 +12,6 @@ const stages = kind === 'copy' ? copyOne() : await merge();
 const seconds = (performance.now() - started) / 1000;
 const { maxRSS, userCPUTime, systemCPUTime } = process.resourceUsage();
 console.log(JSON.stringify({ seconds, rss: maxRSS * 1024, cpu: (userCPUTime + systemCPUTime) / 1e6, stages }));
-rmSync(out, { recursive: true, force: true });
 
 /** Reads all files and writes the first. */
 function copyOne() {

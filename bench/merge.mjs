@@ -83,11 +83,13 @@ function measure(dtype, cache, folders) {
   for (let round = 0; round < RUNS + warmUp; round++) {
     for (const { runs, kind, method, parameters, hasBase, threads, folders: own, title } of rows) {
       if (cache === 'cold') dropPages(own);
+      rmSync(out, { recursive: true, force: true });
       takeMemory(statSync(join(own[0], 'model.safetensors')).size);
       console.error(`${dtype} ${cache} round ${round}: ${title}`);
       const job = { kind, folders: own, out, hasBase, method, parameters, threads };
+      const started = performance.now();
       const line = execFileSync(process.execPath, [once, JSON.stringify(job)], { encoding: 'utf8' });
-      if (round >= warmUp) runs.push(JSON.parse(line));
+      if (round >= warmUp) runs.push({ ...JSON.parse(line), process: secondsSince(started) });
     }
   }
   return rows.map(({ folders: _, ...row }) => row);
@@ -116,13 +118,27 @@ function takeMemory(bytes) {
   rmSync(file);
 }
 
+function secondsSince(started) {
+  return (performance.now() - started) / 1000;
+}
+
 function print(dtype, cache, bytes, results) {
   const median = (numbers) => [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)];
   const secondsOf = ({ runs }) => runs.map((run) => run.seconds);
   console.log(
     `\n${dtype}, ${cache} cache; each model ${(bytes / 1e9).toFixed(2)} GB; medians of ${RUNS} (fastest–slowest)\n`,
   );
-  const head = ['what', 'models', 'threads', 'seconds', 'of the copy', 'output GB/s', 'CPU s', 'peak RSS MB'];
+  const head = [
+    'what',
+    'models',
+    'threads',
+    'seconds',
+    'of the copy',
+    'output GB/s',
+    'process s',
+    'CPU s',
+    'peak RSS MB',
+  ];
   console.log(`| ${head.join(' | ')} |\n|${head.map(() => '---').join('|')}|`);
   for (const { title, count = '', threads = '', baseline, runs } of results) {
     const seconds = secondsOf({ runs });
@@ -134,6 +150,7 @@ function print(dtype, cache, bytes, results) {
       `${m.toFixed(2)} (${Math.min(...seconds).toFixed(2)}–${Math.max(...seconds).toFixed(2)})`,
       baseline === undefined ? '1' : `${(m / median(secondsOf(baseline))).toFixed(2)} ×`,
       (bytes / 1e9 / m).toFixed(2),
+      median(runs.map((run) => run.process)).toFixed(1),
       median(runs.map((run) => run.cpu)).toFixed(1),
       Math.round(Math.max(...runs.map((run) => run.rss)) / 1e6),
     ];
@@ -183,10 +200,11 @@ function runMergekit(method, config, bytes) {
     'usage = resource.getrusage(resource.RUSAGE_SELF)',
     'print(json.dumps({"seconds": time.perf_counter() - start, "rss": usage.ru_maxrss * 1024, "cpu": usage.ru_utime + usage.ru_stime}))',
   ].join('\n');
+  const started = performance.now();
   const { status, stdout, stderr } = spawnSync(python, ['-c', script, file, out], { encoding: 'utf8' });
   if (status !== 0) {
     console.error(`mergekit ${method} failed: ${stderr.trim().split('\n').at(-1)}`);
     return null;
   }
-  return JSON.parse(stdout.trim().split('\n').at(-1));
+  return { ...JSON.parse(stdout.trim().split('\n').at(-1)), process: secondsSince(started) };
 }
