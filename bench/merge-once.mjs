@@ -32,7 +32,9 @@ function copyOne() {
 
 async function merge() {
   const { describeCheckpoint, localFolder } = await import('@amalgam/tensors');
-  const { executeMerge, planMerge } = await import('@amalgam/engine');
+  const { executeMerge, planMerge, prepareThreads } = await import('@amalgam/engine');
+  // As the command line does.
+  prepareThreads(threads);
   const inputs = await Promise.all(
     folders.map(async (folder, i) => ({
       reference: folder,

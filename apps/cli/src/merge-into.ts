@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, readdir, realpath, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join, relative, resolve, sep } from 'node:path';
 import { AmalgamError } from '@amalgam/contracts';
-import { describePlan, writeArtifacts } from '@amalgam/engine';
+import { describePlan, prepareThreads, writeArtifacts } from '@amalgam/engine';
 import type { Provider } from '@amalgam/tuning';
 import { fetchInputs } from './fetch-inputs.js';
 import type { LocalTask } from './local-input.js';
@@ -34,6 +34,7 @@ export async function mergeInto(
   // A link to a folder stays; what it points to is replaced.
   const out = await realpath(options.out).catch(() => resolve(options.out));
   await refuseToOverwrite(out, options);
+  prepareThreads(options.threads);
   const { plan, inputs } = await makePlan();
   await refuseToReplaceInputs(out, [
     ...recipeFiles,

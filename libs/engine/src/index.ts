@@ -7,6 +7,7 @@ export { type ExecuteOptions, type ExecuteResult, executeMerge } from './execute
 export { DEFAULT_MEMORY_BYTES } from './memory.js';
 export { planMerge } from './plan.js';
 export type { TensorStatistics } from './report.js';
+export { prepareThreads } from './session.js';
 export { shortName } from './short-name.js';
 export { type SideFile, sideFilesOf } from './side-files.js';
 export { type StoredTaskVectors, type TaskVectorOptions, writeTaskVectors } from './task-vectors.js';

@@ -78,6 +78,16 @@ export class PoolThread {
   }
 }
 
+/** Starts threads that wait for a job, and load this module meanwhile, as if they had ended another; at most one per core. */
+export function startThreads(filename: URL, count: number): void {
+  const waiting = idle.filter((thread) => thread.filename === filename.href).length;
+  for (let i = waiting; i < Math.min(count, availableParallelism()); i++) {
+    const thread = new PoolThread(filename);
+    thread.rest();
+    idle.push(thread);
+  }
+}
+
 /** An idle thread that has loaded this module. */
 export function takeThread(filename: URL): PoolThread | undefined {
   const at = idle.findLastIndex((thread) => thread.filename === filename.href);

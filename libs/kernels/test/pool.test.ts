@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os';
 import { AmalgamError } from '@amalgam/contracts';
 import { expect, test, vi } from 'vitest';
 import { createPool, type ThreadPool } from '../src/pool.js';
+import { startThreads } from '../src/pool-thread.js';
 
 const filename = new URL('fixtures/echo-thread.mjs', import.meta.url);
 
@@ -58,6 +59,21 @@ test('a thread that has ended one job well serves the next, which it knows by it
   const second = await within({ name: 'second' }, (pool) => pool.run<Who>({ kind: 'who' }));
   expect(second.threadId).toBe(first.threadId);
   expect([first.job.name, second.job.name]).toEqual(['first', 'second']);
+});
+
+test('threads that were started ahead serve the next jobs, and no more are started than wait already', async () => {
+  const own = new URL('fixtures/echo-thread.mjs?ahead', import.meta.url);
+  startThreads(own, 1);
+  startThreads(own, 1);
+  const [first, second] = [0, 1].map(() => createPool<Task>({ filename: own, threads: 1, job: {} }));
+  const { until, release } = gate();
+  const waiting = first!.run({ kind: 'wait', until });
+  const fresh = await who(second!);
+  release();
+  await waiting;
+  const ahead = await who(first!);
+  await Promise.all([first!.close(), second!.close()]);
+  expect(ahead).toBeLessThan(fresh);
 });
 
 test('a job ends by closing what it has open, in every thread that worked on it', async () => {
