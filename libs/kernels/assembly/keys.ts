@@ -11,6 +11,17 @@ export function orderKey(at: usize): u32 {
   return bits == 0x80000000 ? bits : bits ^ flip;
 }
 
+/** Order keys of four float32, less 2^31: in order as signed integers. */
+@inline
+export function signedOrderKeys(x: v128): v128 {
+  const keys = v128.xor(x, v128.and(i32x4.shr_s(x, 31), i32x4.splat(MAGNITUDE)));
+  // Only -0 has become -1.
+  return i32x4.sub(keys, i32x4.eq(keys, i32x4.splat(-1)));
+}
+
+/** Brings an order key, and what is compared with it, to the order of signed integers. */
+export const SIGN: u32 = 0x80000000;
+
 /** The key of the difference of two raw bfloat16 values. */
 @inline
 export function differenceKey(a: usize, b: usize, i: i32): i32 {
@@ -56,4 +67,13 @@ export function addKeys(key: u32, count: u32, low: u32, shift: i32, histogram: u
 @inline
 export function lanes(x: v128): i32 {
   return i32x4.extract_lane(x, 0) + i32x4.extract_lane(x, 1) + i32x4.extract_lane(x, 2) + i32x4.extract_lane(x, 3);
+}
+
+/** The largest of four. */
+@inline
+export function most(x: v128): i32 {
+  return max(
+    max(i32x4.extract_lane(x, 0), i32x4.extract_lane(x, 1)),
+    max(i32x4.extract_lane(x, 2), i32x4.extract_lane(x, 3)),
+  );
 }

@@ -1,6 +1,15 @@
 // Writes down which entries lie in a narrow range of keys, so that a place among them is found without another look at all. A list is a
 // uint32, how many there are, and for each its key and its index. It must have room for all n.
-import { differenceKey, highDifferenceKeys, lanes, lowDifferenceKeys, MAGNITUDE, orderKey } from './keys';
+import {
+  differenceKey,
+  highDifferenceKeys,
+  lanes,
+  lowDifferenceKeys,
+  MAGNITUDE,
+  orderKey,
+  SIGN,
+  signedOrderKeys,
+} from './keys';
 
 @inline
 function append(list: usize, count: i32, key: i32, index: i32): void {
@@ -83,9 +92,31 @@ export function listDifferencesBF16(a: usize, b: usize, n: i32, low: i32, high: 
 
 /** As listMagnitudes, over order keys. */
 export function listOrdered(src: usize, n: i32, low: u32, high: u32, list: usize, first: i32): i32 {
-  let larger = 0;
+  const lows = i32x4.splat(low ^ SIGN);
+  const highs = i32x4.splat(high ^ SIGN);
+  let above = i32x4.splat(0);
   let count = load<i32>(list);
-  for (let i = 0; i < n; i++) {
+  let i = 0;
+  for (; i + 8 <= n; i += 8) {
+    const at = src + (<usize>i << 2);
+    const a = signedOrderKeys(v128.load(at));
+    const b = signedOrderKeys(v128.load(at, 16));
+    const aHigh = i32x4.ge_s(a, highs);
+    const bHigh = i32x4.ge_s(b, highs);
+    above = i32x4.add(above, i32x4.add(aHigh, bHigh));
+    const aIn = v128.andnot(i32x4.ge_s(a, lows), aHigh);
+    const bIn = v128.andnot(i32x4.ge_s(b, lows), bHigh);
+    if (v128.any_true(v128.or(aIn, bIn))) {
+      let bits = i32x4.bitmask(aIn) | (i32x4.bitmask(bIn) << 4);
+      while (bits != 0) {
+        const lane = ctz(bits);
+        bits &= bits - 1;
+        append(list, count++, orderKey(at + (<usize>lane << 2)), first + i + lane);
+      }
+    }
+  }
+  let larger = -lanes(above);
+  for (; i < n; i++) {
     const key = orderKey(src + (<usize>i << 2));
     if (key >= high) larger++;
     else if (key >= low) append(list, count++, key, first + i);
@@ -96,5 +127,7 @@ export function listOrdered(src: usize, n: i32, low: u32, high: u32, list: usize
 
 /** Writes order keys less 2^31, which are in order as signed integers, for findPlace. */
 export function signedKeys(src: usize, dst: usize, n: i32): void {
-  for (let i: usize = 0; i < <usize>n << 2; i += 4) store<u32>(dst + i, orderKey(src + i) ^ 0x80000000);
+  let i = 0;
+  for (; i + 4 <= n; i += 4) v128.store(dst + (<usize>i << 2), signedOrderKeys(v128.load(src + (<usize>i << 2))));
+  for (; i < n; i++) store<u32>(dst + (<usize>i << 2), orderKey(src + (<usize>i << 2)) ^ SIGN);
 }
