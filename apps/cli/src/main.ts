@@ -1,36 +1,34 @@
 #!/usr/bin/env node
-import { ASSET_KINDS, isAmalgamError } from '@amalgam/contracts';
+import { ASSET_KINDS, type AssetKind, isAmalgamError } from '@amalgam/contracts';
 import { Command, CommanderError } from 'commander';
-import { assetCommands } from './commands/assets.js';
-import { eventsCommand } from './commands/events.js';
-import { extractLoraCommand } from './commands/extract-lora.js';
-import { inspectCommand } from './commands/inspect.js';
-import { mergeCommand } from './commands/merge.js';
-import { mergesCommand } from './commands/merges.js';
-import { methodsCommand } from './commands/methods.js';
-import { planCommand } from './commands/plan.js';
-import { serveCommand } from './commands/serve.js';
-import { submitCommand } from './commands/submit.js';
-import { webhooksCommand } from './commands/webhooks.js';
 import { VERSION } from './version.js';
+
+const assets = async (kind: AssetKind) => (await import('./commands/assets.js')).assetCommands(kind);
+
+/** In the order of the help. Only the one that is asked for is loaded, as the engine takes longer to load than a service to answer. */
+const COMMANDS = new Map<string, () => Promise<Command>>([
+  ['serve', async () => (await import('./commands/serve.js')).serveCommand()],
+  ['merge', async () => (await import('./commands/merge.js')).mergeCommand()],
+  ['plan', async () => (await import('./commands/plan.js')).planCommand()],
+  ['extract-lora', async () => (await import('./commands/extract-lora.js')).extractLoraCommand()],
+  ['inspect', async () => (await import('./commands/inspect.js')).inspectCommand()],
+  ['methods', async () => (await import('./commands/methods.js')).methodsCommand()],
+  ['submit', async () => (await import('./commands/submit.js')).submitCommand()],
+  ...ASSET_KINDS.map((kind) => [`${kind}s`, () => assets(kind)] as const),
+  ['merges', async () => (await import('./commands/merges.js')).mergesCommand()],
+  ['events', async () => (await import('./commands/events.js')).eventsCommand()],
+  ['webhooks', async () => (await import('./commands/webhooks.js')).webhooksCommand()],
+]);
 
 const program = new Command('amalgam')
   .description('Merges models: here and now from local files, or as a service')
   .version(VERSION)
   .addHelpText('after', '\nExit codes: 0 done, 1 the merge failed, 2 the input is wrong.')
   .exitOverride();
-program.addCommand(serveCommand());
-program.addCommand(mergeCommand());
-program.addCommand(planCommand());
-program.addCommand(extractLoraCommand());
-program.addCommand(inspectCommand());
-program.addCommand(methodsCommand());
-program.addCommand(submitCommand());
-for (const kind of ASSET_KINDS) program.addCommand(assetCommands(kind));
-program.addCommand(mergesCommand());
-program.addCommand(eventsCommand());
-program.addCommand(webhooksCommand());
-for (const command of program.commands) command.exitOverride();
+const asked = COMMANDS.get(process.argv[2] ?? '');
+for (const load of asked === undefined ? COMMANDS.values() : [asked]) {
+  program.addCommand((await load()).exitOverride());
+}
 
 try {
   await program.parseAsync();

@@ -1,7 +1,7 @@
 import { basename, extname } from 'node:path';
 import type { AssetQuery, Client, Download, UploadOptions } from '@amalgam/client';
 import type { AssetFile, AssetKind, AssetResources, CreateAsset } from '@amalgam/contracts';
-import { contentOf, type LocalFile, listLocalFiles } from './local-files.js';
+import type { LocalFile } from './local-files.js';
 
 /** How an asset came to be known to the service. */
 export interface SentAsset {
@@ -29,6 +29,8 @@ export async function sendLocal(
   { reference, folder }: { reference: string; folder: string },
   { name, onProgress }: SendOptions = {},
 ): Promise<SentAsset> {
+  // It checks what it lists, with all that reads checkpoints and graphs; what only asks the service starts twice as fast without.
+  const { contentOf, listLocalFiles } = await import('./local-files.js');
   const files = await listLocalFiles(kind, reference, folder);
   const metadata = { [CONTENT]: contentOf(files) };
   const calls = callsOf(client, kind);
