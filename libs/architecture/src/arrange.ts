@@ -10,7 +10,7 @@ import {
 } from '@amalgam/contracts';
 import { arrangeSlices } from './arrange-slices.js';
 import type { ArrangedInputs, ArrangedTensor, Arrangement } from './arrangement.js';
-import { tellDifferences } from './differences.js';
+import { tellBlocksLeft, tellDifferences } from './differences.js';
 import { followLayers, type LayerOrigin } from './followed-config.js';
 import { untie } from './heads.js';
 import { type Input, type Inputs, isBuffer, lookUp, openInputs } from './inputs.js';
@@ -63,6 +63,13 @@ export function arrange(recipe: Recipe, given: ArrangedInputs, takes: Takes = AN
   }
   if (problems.length > 0) throw problemsError(problems);
 
+  const chosen = new Set([...sliced.keys()].map(({ stack }) => stack));
+  warnings.push(
+    ...tellBlocksLeft(
+      inputs,
+      [...inputs.donor.architecture.stacks.keys()].filter((i) => !chosen.has(i)),
+    ),
+  );
   keepImplied(inputs.donor, changes);
 
   const forOthers = choiceForOthers(recipe, takes);

@@ -22,6 +22,20 @@ export function tellDifferences({ models, donor }: Inputs): string[] {
   });
 }
 
+/** Warnings of models that have more blocks than the donor, in its stacks of the given indices. */
+export function tellBlocksLeft({ models, donor }: Inputs, stacks: readonly number[]): string[] {
+  return stacks.flatMap((index) => {
+    const own = donor.architecture.stacks[index];
+    if (own === undefined) return [];
+    return models.flatMap(({ reference, architecture }) => {
+      const { count } = architecture.stacks.find(({ prefix }) => prefix === own.prefix) ?? own;
+      if (count <= own.count) return [];
+      const whose = `${quote(reference)} has ${count} blocks ${quote(own.prefix)}, ${quote(donor.reference)} ${own.count}`;
+      return [`${whose}: of the former the first ${own.count} are merged; slices choose others`];
+    });
+  });
+}
+
 function differences(ours: JsonObject | null, theirs: JsonObject | null, path: string): string[] {
   if (ours === null || theirs === null) return [];
   return Object.entries(ours).flatMap(([key, value]) => {

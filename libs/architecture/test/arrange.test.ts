@@ -92,6 +92,29 @@ describe('models that their configs tell apart', () => {
   });
 });
 
+describe('a model with more blocks than the base', () => {
+  const long = make('llama');
+  const shapes = Object.fromEntries(
+    Object.entries(long.shapes).filter(([name]) => !/^model\.layers\.[23]\./.test(name)),
+  );
+  const short = { shapes, config: { ...long.config, num_hidden_layers: 2 } };
+
+  it('is a warning, as what is left of it is in no layer of the result', async () => {
+    const { warnings } = await arranged({ base: 'short' }, { short, long });
+    expect(warnings).toEqual([
+      '"long" has 4 blocks "model.layers", "short" 2: of the former the first 2 are merged; slices choose others',
+    ]);
+  });
+
+  it('is none where slices choose the layers', async () => {
+    const sources = [
+      { model: 'short', layer_range: [0, 2] },
+      { model: 'long', layer_range: [2, 4] },
+    ];
+    expect((await arranged({ slices: [{ sources }] }, { short, long })).warnings).toEqual([]);
+  });
+});
+
 describe('modules', () => {
   const llava = make('llava');
 
