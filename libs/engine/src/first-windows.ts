@@ -5,6 +5,11 @@ import { type Room, toWindow } from './windows.js';
 
 /** A key is common when every so manyth entry of the sample has it, of those where the place may be. */
 const COMMON_SHARE = 256;
+/**
+ * Where a ranking's keys differ more than this they may be too many to be told apart by counting, which then takes another look: each row of
+ * derived values may have a scale of its own. What there is room for is listed instead.
+ */
+const VARIED_SHARE = 16;
 
 /** Guesses, from a spread sample, where each search should look. A group that is all in its sample is done; null: there is no such place. */
 export async function firstWindows(
@@ -44,6 +49,9 @@ export async function firstWindows(
     // Differences of bfloat16 take few values.
     const isCommon = (middle.upTo - middle.above) * COMMON_SHARE >= bottom.upTo - top.above;
     const common = isCommon && !order.signed ? middle.key : -1;
-    return toWindow({ model, low, high, entries: entries * 1.25 + 4096 }, room, common);
+    const expected = entries * 1.25 + 4096;
+    const isVaried = (middle.upTo - middle.above) * VARIED_SHARE < bottom.upTo - top.above;
+    const isListed = order.survey !== null && isVaried && expected <= room.entries;
+    return toWindow({ model, low, high, entries: expected }, room, isListed ? -1 : common);
   });
 }
