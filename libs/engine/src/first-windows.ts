@@ -3,7 +3,7 @@ import { type Group, lastKey, type Order, type Place, placeAt, type RunTask, typ
 import { countElements, sample } from './spans.js';
 import { type Room, toWindow } from './windows.js';
 
-/** A key is common when every so manyth entry of the sample has it, of those where the place may be. */
+/** The commonest of the sampled keys is common when every so manyth entry of the sample has it, of those where the place may be. */
 const COMMON_SHARE = 256;
 /**
  * Where a ranking's keys differ more than this they may be too many to be told apart by counting, which then takes another look: each row of
@@ -46,11 +46,13 @@ export async function firstWindows(
     const high = fromEnd ? lastKey(order) : Math.min(lastKey(order), top.key + 1);
     const low = toEnd ? 0 : Math.min(bottom.key, high - 1);
     const entries = (((toEnd ? size : bottom.upTo) - (fromEnd ? 0 : top.above)) / size) * group.elements;
-    // Differences of bfloat16 take few values.
-    const isCommon = (middle.upTo - middle.above) * COMMON_SHARE >= bottom.upTo - top.above;
-    const common = isCommon && !order.signed ? middle.key : -1;
+    // Differences of bfloat16 take few values, and round ones more often than others.
+    const equals = ({ above, upTo }: SamplePlace) => upTo - above;
+    const often = [top, middle, bottom].reduce((most, own) => (equals(own) > equals(most) ? own : most));
+    const isCommon = equals(often) * COMMON_SHARE >= bottom.upTo - top.above;
+    const common = isCommon && !order.signed ? often.key : -1;
     const expected = entries * 1.25 + 4096;
-    const isVaried = (middle.upTo - middle.above) * VARIED_SHARE < bottom.upTo - top.above;
+    const isVaried = equals(often) * VARIED_SHARE < bottom.upTo - top.above;
     const isListed = order.survey !== null && isVaried && expected <= room.entries;
     return toWindow({ model, low, high, entries: expected }, room, isListed ? -1 : common);
   });

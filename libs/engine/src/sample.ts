@@ -2,17 +2,17 @@ import type { Rank } from '@amalgam/methods';
 import type { SamplePlace } from './job.js';
 import { toRank } from './order.js';
 
-/** How far from the sampled place the true one is looked for first, in standard deviations. */
-const DEVIATIONS = 6;
+/** How far from the sampled place the true one is looked for first, in standard deviations: it lies elsewhere once in many thousand times. */
+const DEVIATIONS = 4.5;
 
 interface SampleOptions {
-  /** float32 bits of magnitudes, signs not cleared; with `signed` order keys less 2^31, see signedKeys of the kernels. */
-  keys: Uint32Array;
-  signed: boolean;
+  size: number;
   /** Entries of each run, one behind the other. */
   runs: number[];
   /** The entry that `rank` of the sample lie up to. */
   find(rank: number): SamplePlace;
+  /** How many of n entries, the first of index `first`, have larger keys, and how many that key or larger ones. Key null: that of 0. */
+  count(first: number, n: number, key: number | null): { above: number; upTo: number };
 }
 
 /** Runs of entries that lie spread over those of a group. */
@@ -28,8 +28,7 @@ export class Sample {
    * probability; the place alone where the sample is all there is, nothing where there is no such place then.
    */
   around(rank: Rank, elements: number): SamplePlace[] {
-    const { keys, find } = this.#options;
-    const size = keys.length;
+    const { size, find } = this.#options;
     const ofNonzero = typeof rank !== 'number';
     if (size === elements) {
       const own = toRank(rank, ofNonzero ? this.#countNonzero() : size);
@@ -44,9 +43,13 @@ export class Sample {
   }
 
   #countNonzero(): number {
-    let count = 0;
-    for (const key of this.#options.keys) if (key << 1 !== 0) count++;
-    return count;
+    const { size } = this.#options;
+    return size - this.#countZeros(0, size);
+  }
+
+  #countZeros(first: number, n: number): number {
+    const { above, upTo } = this.#options.count(first, n, null);
+    return upTo - above;
   }
 
   /**
@@ -54,23 +57,17 @@ export class Sample {
    * as of independent runs. Neighbours are alike: a row has its own scale, a token that was never seen no change at all.
    */
   #deviation({ key, above, upTo }: SamplePlace, middle: number, share: number, ofNonzero: boolean): number {
-    const { keys, signed, runs } = this.#options;
-    const bar = signed ? (key ^ 0x80000000) | 0 : key;
+    const { size, runs, count } = this.#options;
     const tied = Math.min(1, Math.max(0, (middle - above) / (upTo - above)));
     let squares = 0;
     let next = 0;
-    for (const count of runs) {
-      let inside = 0;
-      let zeros = 0;
-      for (const end = next + count; next < end; next++) {
-        const own = signed ? keys[next]! | 0 : keys[next]! & 0x7fffffff;
-        if (own > bar) inside++;
-        else if (own === bar) inside += tied;
-        if (own === 0) zeros++;
-      }
-      squares += (inside - share * (ofNonzero ? count - zeros : count)) ** 2;
+    for (const length of runs) {
+      const own = count(next, length, key);
+      const inside = own.above + tied * (own.upTo - own.above);
+      squares += (inside - share * (ofNonzero ? length - this.#countZeros(next, length) : length)) ** 2;
+      next += length;
     }
-    const part = middle / keys.length;
-    return Math.sqrt(Math.max(squares, keys.length * part * (1 - part)));
+    const part = middle / size;
+    return Math.sqrt(Math.max(squares, size * part * (1 - part)));
   }
 }

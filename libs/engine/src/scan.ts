@@ -100,8 +100,8 @@ export class Scanner {
     const { kernels, reader } = this.#scene;
     const { ops } = kernels;
     const size = countElements(spans);
-    const result = this.#room(4 + size);
-    const keys = result + 16;
+    const result = this.#room(4 + 2 * size);
+    const [keys, scratch] = [result + 16, result + 16 + size * 4];
     let next = keys;
     let signed = false;
     spans.forEach((span, at) => {
@@ -118,12 +118,19 @@ export class Scanner {
         this.#scene.advance(0);
       });
     });
+    // What kernels order by value are order keys less 2^31.
+    const flip = signed ? 0x80000000 : 0;
     const find = (rank: number): SamplePlace => {
-      ops.findPlace(keys, size, rank, signed, result);
+      ops.findPlace(keys, size, rank, signed, scratch, result);
       const [key, end, above, upTo] = kernels.words(result, 4);
-      return { key: signed ? (key! ^ 0x80000000) >>> 0 : key!, end: end!, above: above!, upTo: upTo! };
+      return { key: (key! ^ flip) >>> 0, end: end!, above: above!, upTo: upTo! };
     };
-    const own = new Sample({ keys: kernels.words(keys, size), signed, runs: spans.map(({ count }) => count), find });
+    const count = (first: number, n: number, key: number | null) => {
+      const own = key === null ? 0 : key ^ flip;
+      const countAbove = (equals: boolean) => ops.countAbove(keys + first * 4, n, own, equals, signed);
+      return { above: countAbove(false), upTo: countAbove(true) };
+    };
+    const own = new Sample({ size, runs: spans.map(({ count: length }) => length), find, count });
     return ranks.map((rank) => own.around(rank, elements));
   }
 

@@ -1,4 +1,5 @@
 // Element-wise float32 arithmetic, one rounding an operation (no fused multiply-add), and float64 sums with a fixed order.
+import { highFloats, lowFloats } from './keys';
 
 /** dst = a - b */
 export function subtract(a: usize, b: usize, dst: usize, n: i32): void {
@@ -19,10 +20,8 @@ export function subtractBF16(a: usize, b: usize, dst: usize, n: i32): void {
   for (; i + 8 <= n; i += 8) {
     const at = <usize>i << 2;
     const x = v128.load(a + (<usize>i << 1));
-    const low = i32x4.shl(i32x4.extend_low_i16x8_u(x), 16);
-    const high = i32x4.shl(i32x4.extend_high_i16x8_u(x), 16);
-    v128.store(dst + at, f32x4.sub(low, v128.load(b + at)));
-    v128.store(dst + at, f32x4.sub(high, v128.load(b + at, 16)), 16);
+    v128.store(dst + at, f32x4.sub(lowFloats(x), v128.load(b + at)));
+    v128.store(dst + at, f32x4.sub(highFloats(x), v128.load(b + at, 16)), 16);
   }
   for (; i < n; i++) {
     const at = <usize>i << 2;

@@ -1,5 +1,6 @@
 // Widening to float32 is exact (but for float64); narrowing rounds once, to nearest even. NaN leaves as the one positive quiet
 // NaN of the dtype, so that results do not depend on which NaN a processor makes.
+import { highFloats, lowFloats } from './keys';
 
 const F32_NAN: u32 = 0x7fc00000;
 
@@ -25,10 +26,8 @@ export function widenBF16(src: usize, dst: usize, n: i32): void {
   let i = 0;
   for (; i + 8 <= n; i += 8) {
     const x = v128.load(src + (<usize>i << 1));
-    const low = i32x4.shl(i32x4.extend_low_i16x8_u(x), 16);
-    const high = i32x4.shl(i32x4.extend_high_i16x8_u(x), 16);
-    v128.store(dst + (<usize>i << 2), low);
-    v128.store(dst + (<usize>i << 2), high, 16);
+    v128.store(dst + (<usize>i << 2), lowFloats(x));
+    v128.store(dst + (<usize>i << 2), highFloats(x), 16);
   }
   for (; i < n; i++) {
     store<u32>(dst + (<usize>i << 2), (<u32>load<u16>(src + (<usize>i << 1))) << 16);

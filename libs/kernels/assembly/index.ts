@@ -12,7 +12,7 @@ export * from './random';
 export * from './rank';
 export * from './band';
 export * from './list';
-export { findPlace } from './place';
+export { countAbove, findPlace } from './place';
 export * from './overlap';
 export * from './spread';
 export * from './product';

@@ -22,6 +22,18 @@ export function signedOrderKeys(x: v128): v128 {
 /** Brings an order key, and what is compared with it, to the order of signed integers. */
 export const SIGN: u32 = 0x80000000;
 
+/** The first four of eight bfloat16 values: zeros below each, which is one instruction where widening and a shift are two. */
+@inline
+export function lowFloats(x: v128): v128 {
+  return v128.shuffle<u16>(i16x8.splat(0), x, 0, 8, 1, 9, 2, 10, 3, 11);
+}
+
+/** The last four. */
+@inline
+export function highFloats(x: v128): v128 {
+  return v128.shuffle<u16>(i16x8.splat(0), x, 4, 12, 5, 13, 6, 14, 7, 15);
+}
+
 /** The key of the difference of two raw bfloat16 values. */
 @inline
 export function differenceKey(a: usize, b: usize, i: i32): i32 {
@@ -33,18 +45,18 @@ export function differenceKey(a: usize, b: usize, i: i32): i32 {
 /** As differenceKey, of the first four of eight raw bfloat16 values each. */
 @inline
 export function lowDifferenceKeys(x: v128, y: v128): v128 {
-  return magnitudes(i32x4.extend_low_i16x8_u(x), i32x4.extend_low_i16x8_u(y));
+  return magnitudes(lowFloats(x), lowFloats(y));
 }
 
 /** As differenceKey, of the last four. */
 @inline
 export function highDifferenceKeys(x: v128, y: v128): v128 {
-  return magnitudes(i32x4.extend_high_i16x8_u(x), i32x4.extend_high_i16x8_u(y));
+  return magnitudes(highFloats(x), highFloats(y));
 }
 
 @inline
 function magnitudes(x: v128, y: v128): v128 {
-  return v128.and(f32x4.sub(i32x4.shl(x, 16), i32x4.shl(y, 16)), i32x4.splat(MAGNITUDE));
+  return v128.and(f32x4.sub(x, y), i32x4.splat(MAGNITUDE));
 }
 
 /**

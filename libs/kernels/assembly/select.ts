@@ -16,8 +16,8 @@ export function countMagnitudes(
   common: i32,
 ): i32 {
   const mask = i32x4.splat(MAGNITUDE);
-  const lows = i32x4.splat(low);
-  const highs = i32x4.splat(high);
+  const lows = i32x4.splat(low - 1);
+  const highs = i32x4.splat(high - 1);
   const expected = i32x4.splat(common);
   let above = i32x4.splat(0);
   let equal = i32x4.splat(0);
@@ -26,14 +26,14 @@ export function countMagnitudes(
     const at = src + (<usize>i << 2);
     const a = v128.and(v128.load(at), mask);
     const b = v128.and(v128.load(at, 16), mask);
-    const aHigh = i32x4.ge_s(a, highs);
-    const bHigh = i32x4.ge_s(b, highs);
+    const aHigh = i32x4.gt_s(a, highs);
+    const bHigh = i32x4.gt_s(b, highs);
     above = i32x4.sub(above, i32x4.add(aHigh, bHigh));
     const aCommon = i32x4.eq(a, expected);
     const bCommon = i32x4.eq(b, expected);
     equal = i32x4.sub(equal, i32x4.add(aCommon, bCommon));
-    const aIn = v128.andnot(i32x4.ge_s(a, lows), v128.or(aHigh, aCommon));
-    const bIn = v128.andnot(i32x4.ge_s(b, lows), v128.or(bHigh, bCommon));
+    const aIn = v128.andnot(i32x4.gt_s(a, lows), v128.or(aHigh, aCommon));
+    const bIn = v128.andnot(i32x4.gt_s(b, lows), v128.or(bHigh, bCommon));
     if (v128.any_true(v128.or(aIn, bIn))) {
       let bits = i32x4.bitmask(aIn) | (i32x4.bitmask(bIn) << 4);
       while (bits != 0) {
@@ -68,8 +68,8 @@ export function countDifferencesBF16(
   histogram: usize,
   common: i32,
 ): i32 {
-  const lows = i32x4.splat(low);
-  const highs = i32x4.splat(high);
+  const lows = i32x4.splat(low - 1);
+  const highs = i32x4.splat(high - 1);
   const expected = i32x4.splat(common);
   let above = i32x4.splat(0);
   let equal = i32x4.splat(0);
@@ -79,14 +79,14 @@ export function countDifferencesBF16(
     const y = v128.load(b + (<usize>i << 1));
     const p = lowDifferenceKeys(x, y);
     const q = highDifferenceKeys(x, y);
-    const pHigh = i32x4.ge_s(p, highs);
-    const qHigh = i32x4.ge_s(q, highs);
+    const pHigh = i32x4.gt_s(p, highs);
+    const qHigh = i32x4.gt_s(q, highs);
     above = i32x4.sub(above, i32x4.add(pHigh, qHigh));
     const pCommon = i32x4.eq(p, expected);
     const qCommon = i32x4.eq(q, expected);
     equal = i32x4.sub(equal, i32x4.add(pCommon, qCommon));
-    const pIn = v128.andnot(i32x4.ge_s(p, lows), v128.or(pHigh, pCommon));
-    const qIn = v128.andnot(i32x4.ge_s(q, lows), v128.or(qHigh, qCommon));
+    const pIn = v128.andnot(i32x4.gt_s(p, lows), v128.or(pHigh, pCommon));
+    const qIn = v128.andnot(i32x4.gt_s(q, lows), v128.or(qHigh, qCommon));
     if (v128.any_true(v128.or(pIn, qIn))) {
       let bits = i32x4.bitmask(pIn) | (i32x4.bitmask(qIn) << 4);
       while (bits != 0) {

@@ -119,7 +119,8 @@ interface Exports {
   rankProbabilities(data: Pointer, rows: number, c: number, scratch: Pointer, low: number, high: number): void;
   markBand(data: Pointer, rows: number, c: number, kept: number, outliers: number): void;
   keepMarked(data: Pointer, marks: Pointer, n: number): number;
-  findPlace(data: Pointer, n: number, rank: number, signed: boolean, result: Pointer): void;
+  findPlace(data: Pointer, n: number, rank: number, signed: boolean, scratch: Pointer, result: Pointer): void;
+  countAbove(data: Pointer, n: number, key: number, equals: boolean, signed: boolean): number;
   listMagnitudes(src: Pointer, n: number, low: number, high: number, list: Pointer, first: number): number;
   listDifferencesBF16(
     a: Pointer,

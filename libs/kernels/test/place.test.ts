@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { Kernels } from '../src/kernels.js';
 import { bitsOf } from '../src/twins/convert.js';
 import { keysOf, listKeys, orderKeys } from '../src/twins/list.js';
-import { findPlace } from '../src/twins/place.js';
+import { countAbove, findPlace } from '../src/twins/place.js';
 
 const kernels = new Kernels();
 const { ops } = kernels;
@@ -13,6 +13,12 @@ const base = kernels.allocate(MOST * 4);
 const moved = kernels.allocate(MOST * 4);
 const list = kernels.allocate(4 + MOST * 8);
 const result = kernels.allocate(16);
+/** From here on the place is looked for between two entries of a few. */
+const MANY = 4096;
+const MOST_MANY = 3 * MANY;
+const many = kernels.allocate(MOST_MANY * 4);
+const movedMany = kernels.allocate(MOST_MANY * 4);
+const scratch = kernels.allocate(MOST_MANY * 4);
 
 const special = fc.constantFrom(0, 0x80000000, 0x7f800000, 0xff800000, 0x7fc00000, 0x7fffffff, 0xffffffff, 1);
 /** Few values, as differences of bfloat16 have; distinct ones of one size; and any bits. */
@@ -32,7 +38,7 @@ const put = (at: number, values: Uint32Array) => kernels.words(at, values.length
 describe('findPlace is equal to its twin', () => {
   const check = (keys: Uint32Array, signed: boolean, at: number, pick: number) => {
     for (const rank of [1, keys.length, 1 + (pick % keys.length)]) {
-      ops.findPlace(at, keys.length, rank, signed, result);
+      ops.findPlace(at, keys.length, rank, signed, scratch, result);
       const [key, end, above, upTo] = kernels.words(result, 4);
       const expected = findPlace(keys, rank);
       expect({ key: signed ? (key! ^ 0x80000000) >>> 0 : key, above, upTo }).toEqual({
@@ -65,6 +71,42 @@ describe('findPlace is equal to its twin', () => {
       { numRuns: 500 },
     );
   });
+
+  test('among many, also where the few that are drawn mislead', () => {
+    const lengths = fc.integer({ min: MANY, max: MOST_MANY });
+    // Words that come again and again, and one that is at every so manyth place, or follows all others.
+    const patterns = fc.record({ n: lengths, some: fc.array(bits, { minLength: 1, maxLength: 200 }), odd: bits });
+    const steps = fc.constantFrom(1, 7, 64, MOST_MANY);
+    fc.assert(
+      fc.property(patterns, steps, fc.nat(), ({ n, some, odd }, step, pick) => {
+        const src = Uint32Array.from({ length: n }, (_, i) =>
+          i % step === 0 || i > n - 60 ? odd : (some[(i * 31) % some.length]! ^ (i % 3)) >>> 0,
+        );
+        put(many, src);
+        ops.signedKeys(many, movedMany, n);
+        check(keysOf(src), false, many, pick);
+        check(orderKeys(src), true, movedMany, pick);
+      }),
+      { numRuns: 60 },
+    );
+  });
+});
+
+test('countAbove is equal to its twin', () => {
+  fc.assert(
+    fc.property(words, fc.nat(), (src, pick) => {
+      put(data, src);
+      ops.signedKeys(data, moved, src.length);
+      const [keys, ordered] = [keysOf(src), orderKeys(src)];
+      const n = src.length;
+      for (const equals of [false, true]) {
+        const [key, order] = [keys[pick % n]!, ordered[pick % n]!];
+        expect(ops.countAbove(data, n, key, equals, false)).toBe(countAbove(keys, key, equals));
+        expect(ops.countAbove(moved, n, order ^ 0x80000000, equals, true)).toBe(countAbove(ordered, order, equals));
+      }
+    }),
+    { numRuns: 500 },
+  );
 });
 
 describe('lists are equal to their twins', () => {

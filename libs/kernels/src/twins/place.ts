@@ -3,7 +3,9 @@ export function findPlace(keys: Uint32Array, rank: number): { key: number; end: 
   const largestFirst = [...keys.keys()].sort((a, b) => keys[b]! - keys[a]! || a - b);
   const last = largestFirst[rank - 1]!;
   const key = keys[last]!;
-  const above = keys.reduce((count, own) => count + (own > key ? 1 : 0), 0);
-  const upTo = keys.reduce((count, own) => count + (own >= key ? 1 : 0), 0);
-  return { key, end: last + 1, above, upTo };
+  return { key, end: last + 1, above: countAbove(keys, key, false), upTo: countAbove(keys, key, true) };
+}
+
+export function countAbove(keys: Uint32Array, key: number, equals: boolean): number {
+  return keys.reduce((count, own) => count + (own > key || (equals && own === key) ? 1 : 0), 0);
 }
