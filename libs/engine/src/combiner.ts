@@ -187,11 +187,13 @@ export class Combiner {
       const leaves = models.map((): number[] => []);
       chunk.forEachBlock((read) => {
         for (let model = 0; model < read.count; model++) {
-          const data = read.at(model);
-          if (overVectors) leaves[model]!.push(kernels.ops.sumSquares(data, read.n));
-          if (sparsifier !== null) {
-            statistics.kept[model]! += sparsifier.apply(span.tensor, read, model, bands?.[model] ?? null);
+          if (sparsifier === null) {
+            if (overVectors) leaves[model]!.push(kernels.ops.sumSquares(read.at(model), read.n));
+            continue;
           }
+          const { squares, kept } = sparsifier.measure(span.tensor, read, model, bands?.[model] ?? null);
+          if (overVectors) leaves[model]!.push(squares);
+          statistics.kept[model]! += kept;
         }
         const block = this.toBlock(read, found);
         statistics.conflicts += method.resolve?.(block, own) ?? 0;

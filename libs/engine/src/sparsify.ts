@@ -5,6 +5,15 @@ import type { ReadBlock } from './span-reader.js';
 
 const STREAM_BYTES = 16;
 
+/** No key is larger. */
+const LAST_KEY = 0x7fffffff;
+
+/** How many entries of a block are kept, and the sum of squares of all before. */
+interface Kept {
+  kept: number;
+  squares: number;
+}
+
 /** Sets to 0 what a method does not keep of its task vectors, block by block, in place. `byTensor`: null where all is kept. */
 export class Sparsifier {
   readonly #job: Job;
@@ -13,6 +22,7 @@ export class Sparsifier {
   readonly #words: Pointer;
   /** The models' random streams for the tensor at hand. */
   readonly #streams: Pointer;
+  readonly #kept: Pointer;
   #tensor = -1;
 
   constructor(job: Job, kernels: Kernels, byTensor: (Sparsify | null)[]) {
@@ -21,6 +31,14 @@ export class Sparsifier {
     this.#byTensor = byTensor;
     this.#words = kernels.allocate(BLOCK * 4);
     this.#streams = kernels.allocate(STREAM_BYTES * job.models);
+    this.#kept = kernels.allocate(4);
+  }
+
+  /** As apply, and sums up the squares of what there was before. */
+  measure(tensor: number, block: ReadBlock, model: number, band: Band | null): Kept {
+    if (band !== null) return this.#keepBand(block, model, band);
+    const squares = this.#kernels.ops.sumSquares(block.at(model), block.n);
+    return { squares, kept: this.apply(tensor, block, model, band) };
   }
 
   /** One model's part of a block; `band` is what findBands found for the tensor. Returns how many entries stay. */
@@ -30,7 +48,7 @@ export class Sparsifier {
     if (sparsify === null) return n;
     switch (sparsify.by) {
       case 'magnitude':
-        if (band !== null) return this.#keepBand(data, block.index, n, band);
+        if (band !== null) return this.#keepBand(block, model, band).kept;
         return ops.keepMarked(data, sharesOf(block, model), n);
       case 'chance': {
         this.#draw(tensor, model, sparsify.seed, block);
@@ -56,27 +74,33 @@ export class Sparsifier {
     this.#kernels.ops.randomWords(this.#streams + model * STREAM_BYTES, counter % 2 ** 32, high, this.#words, n);
   }
 
-  #keepBand(data: Pointer, index: number, n: number, { inner, outer }: Band): number {
+  #keepBand({ at, index, n }: ReadBlock, model: number, { inner, outer }: Band): Kept {
     const { ops } = this.#kernels;
-    const kept = splitAtTies(inner, index, n, (from, count, bar) => ops.trim(data + from * 4, count, bar));
-    if (outer === null) return kept;
-    return kept - splitAtTies(outer, index, n, (from, count, bar) => ops.dropLargest(data + from * 4, count, bar));
+    const data = at(model);
+    const [innerTies, outerTies] = [tiesIn(inner, index, n), outer === null ? n : tiesIn(outer, index, n)];
+    /** Entries [from, to), which no ties end in. */
+    const keep = (from: number, to: number): Kept => {
+      const innerBar = from < innerTies ? inner.key - 1 : inner.key;
+      const outerBar = outer === null ? LAST_KEY : from < outerTies ? outer.key - 1 : outer.key;
+      const squares = ops.keepBand(data + from * 4, to - from, innerBar, outerBar, this.#kept);
+      return { squares, kept: this.#kernels.words(this.#kept, 1)[0]! };
+    };
+    if (innerTies % n === 0 && outerTies % n === 0) return keep(0, n);
+    // In the few blocks where ties end.
+    const squares = ops.sumSquares(data, n);
+    let kept = 0;
+    const ends = [Math.min(innerTies, outerTies), Math.max(innerTies, outerTies), n];
+    ends.forEach((end, i) => {
+      const from = i === 0 ? 0 : ends[i - 1]!;
+      if (end > from) kept += keep(from, end).kept;
+    });
+    return { squares, kept };
   }
 }
 
-/**
- * Runs a kernel that counts keys above a bar over a block whose first entry has index `index` in its tensor: below the cut's
- * `tieEnd` with entries equal to its key, then without them. Rarely both parts are there: only in the one block where the ties end.
- */
-function splitAtTies(
-  { key, tieEnd }: Cut,
-  index: number,
-  n: number,
-  kernel: (from: number, count: number, bar: number) => number,
-): number {
-  const ties = Math.min(Math.max(tieEnd - index, 0), n);
-  const counted = ties > 0 ? kernel(0, ties, key - 1) : 0;
-  return ties < n ? counted + kernel(ties, n - ties, key) : counted;
+/** How many of a block's entries, the first of index `index` in its tensor, lie before a cut if their key is the cut's. */
+function tiesIn({ tieEnd }: Cut, index: number, n: number): number {
+  return Math.min(Math.max(tieEnd - index, 0), n);
 }
 
 function sharesOf({ shares, sharesStride }: ReadBlock, model: number): Pointer {

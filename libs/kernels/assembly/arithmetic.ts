@@ -137,12 +137,12 @@ export function sumSquares(src: usize, n: i32): f64 {
 }
 
 @inline
-function lowHalf(x: v128): v128 {
+export function lowHalf(x: v128): v128 {
   return f64x2.promote_low_f32x4(x);
 }
 
 @inline
-function highHalf(x: v128): v128 {
+export function highHalf(x: v128): v128 {
   return f64x2.promote_low_f32x4(i8x16.shuffle(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15));
 }
 

@@ -1,4 +1,5 @@
 // Exact selection by magnitude without sorting: "the k largest" is a question of counting keys (keys.ts).
+import { highHalf, lowHalf } from './arithmetic';
 import { addKeys, differenceKey, highDifferenceKeys, lanes, lowDifferenceKeys, MAGNITUDE } from './keys';
 
 /**
@@ -136,48 +137,45 @@ export function findEqual(src: usize, n: i32, key: i32, nth: i32): i32 {
   return -1;
 }
 
-/** Sets elements with key <= bar to +0, in place; returns how many were kept. With bar = -1 every element is kept. */
-export function trim(data: usize, n: i32, bar: i32): i32 {
+/**
+ * Sets elements with key <= inner or > outer to +0, in place; an inner of -1 and an outer of 2^31 - 1 keep every element. Stores how many
+ * were kept, int32, at `kept`, and returns the sum of squares of all as they were, the same as sumSquares: its additions wait for each
+ * other, and the rest is done meanwhile.
+ */
+export function keepBand(data: usize, n: i32, inner: i32, outer: i32, kept: usize): f64 {
   const mask = i32x4.splat(MAGNITUDE);
-  const bars = i32x4.splat(bar);
-  let kept = i32x4.splat(0);
+  const inners = i32x4.splat(inner);
+  const outers = i32x4.splat(outer);
+  let count = i32x4.splat(0);
+  let low = f64x2.splat(0);
+  let high = f64x2.splat(0);
   let i = 0;
   for (; i + 4 <= n; i += 4) {
     const at = data + (<usize>i << 2);
     const x = v128.load(at);
-    const keep = i32x4.gt_s(v128.and(x, mask), bars);
-    kept = i32x4.sub(kept, keep);
+    const a = lowHalf(x);
+    const b = highHalf(x);
+    low = f64x2.add(low, f64x2.mul(a, a));
+    high = f64x2.add(high, f64x2.mul(b, b));
+    const keys = v128.and(x, mask);
+    const keep = v128.andnot(i32x4.gt_s(keys, inners), i32x4.gt_s(keys, outers));
+    count = i32x4.sub(count, keep);
     v128.store(at, v128.and(x, keep));
   }
-  let count = lanes(kept);
-  for (; i < n; i++) {
+  let many = lanes(count);
+  let p0 = f64x2.extract_lane(low, 0);
+  let p1 = f64x2.extract_lane(low, 1);
+  let p2 = f64x2.extract_lane(high, 0);
+  for (let lane = 0; i < n; i++, lane++) {
     const at = data + (<usize>i << 2);
-    if ((load<i32>(at) & MAGNITUDE) > bar) count++;
+    const x = <f64>load<f32>(at);
+    if (lane == 0) p0 += x * x;
+    else if (lane == 1) p1 += x * x;
+    else p2 += x * x;
+    const key = load<i32>(at) & MAGNITUDE;
+    if (key > inner && key <= outer) many++;
     else store<u32>(at, 0);
   }
-  return count;
-}
-
-/** Sets elements with key > bar to +0, in place; returns how many. */
-export function dropLargest(data: usize, n: i32, bar: i32): i32 {
-  const mask = i32x4.splat(MAGNITUDE);
-  const bars = i32x4.splat(bar);
-  let dropped = i32x4.splat(0);
-  let i = 0;
-  for (; i + 4 <= n; i += 4) {
-    const at = data + (<usize>i << 2);
-    const x = v128.load(at);
-    const drop = i32x4.gt_s(v128.and(x, mask), bars);
-    dropped = i32x4.sub(dropped, drop);
-    v128.store(at, v128.andnot(x, drop));
-  }
-  let count = lanes(dropped);
-  for (; i < n; i++) {
-    const at = data + (<usize>i << 2);
-    if ((load<i32>(at) & MAGNITUDE) > bar) {
-      count++;
-      store<u32>(at, 0);
-    }
-  }
-  return count;
+  store<i32>(kept, many);
+  return (p0 + p1) + (p2 + f64x2.extract_lane(high, 1));
 }

@@ -57,8 +57,7 @@ interface Exports {
   ): number;
   countEqual(src: Pointer, n: number, key: number): number;
   findEqual(src: Pointer, n: number, key: number, nth: number): number;
-  trim(data: Pointer, n: number, bar: number): number;
-  dropLargest(data: Pointer, n: number, bar: number): number;
+  keepBand(data: Pointer, n: number, inner: number, outer: number, kept: Pointer): number;
   countOrdered(src: Pointer, n: number, low: number, high: number, shift: number, histogram: Pointer): number;
   countEqualOrdered(src: Pointer, n: number, key: number): number;
   findEqualOrdered(src: Pointer, n: number, key: number, nth: number): number;

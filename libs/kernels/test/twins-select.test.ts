@@ -1,12 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import * as select from '../src/twins/select.js';
-import { a, b, histogram, kernels, ops, plain, put, readWords, word, words } from './twin-memory.js';
+import { a, b, c, histogram, kernels, ops, plain, put, readWords, word, words } from './twin-memory.js';
 
 describe('selection is equal to its twins', () => {
   const key = fc.oneof(word, plain).map((bits) => bits & 0x7fffffff);
 
-  test('countMagnitudes with its histogram, countEqual, findEqual, trim, dropLargest', () => {
+  test('countMagnitudes with its histogram, countEqual, findEqual, keepBand', () => {
     fc.assert(
       fc.property(words, key, key, fc.nat(40), (src, k1, k2, pick) => {
         const n = src.length;
@@ -26,18 +26,23 @@ describe('selection is equal to its twins', () => {
         for (const nth of [1, equal, equal + 1]) {
           if (nth > 0) expect(ops.findEqual(a, n, one, nth)).toBe(select.findEqual(src, one, nth));
         }
-        for (const bar of [one, one - 1, -1, 0, 0x7fffffff]) {
+        for (const [inner, outer] of [
+          [one, 0x7fffffff],
+          [one - 1, 0x7fffffff],
+          [-1, one],
+          [-1, one - 1],
+          [low, high],
+          [-1, 0x7fffffff],
+          [0x7fffffff, 0x7fffffff],
+          [high, low],
+        ] as const) {
           put(b, src);
-          const trimmed = src.slice();
-          const kept = select.trim(trimmed, bar);
-          expect(ops.trim(b, n, bar)).toBe(kept);
-          expect(readWords(b, n)).toEqual(trimmed);
-
-          put(b, src);
-          const small = src.slice();
-          const dropped = select.dropLargest(small, bar);
-          expect(ops.dropLargest(b, n, bar)).toBe(dropped);
-          expect(readWords(b, n)).toEqual(small);
+          const band = src.slice();
+          const kept = select.keepBand(band, inner, outer);
+          const squares = ops.sumSquares(b, n);
+          expect(ops.keepBand(b, n, inner, outer, c)).toBe(squares);
+          expect(kernels.words(c, 1)[0]).toBe(kept);
+          expect(readWords(b, n)).toEqual(band);
         }
       }),
       { numRuns: 300 },

@@ -41,21 +41,13 @@ export function findEqual(src: Uint32Array, key: number, nth: number): number {
   return -1;
 }
 
-export function trim(data: Uint32Array, bar: number): number {
+/** Returns how many are kept. */
+export function keepBand(data: Uint32Array, inner: number, outer: number): number {
   let kept = 0;
   for (let i = 0; i < data.length; i++) {
-    if ((data[i]! & MAGNITUDE) > bar) kept++;
+    const key = data[i]! & MAGNITUDE;
+    if (key > inner && key <= outer) kept++;
     else data[i] = 0;
   }
   return kept;
-}
-
-export function dropLargest(data: Uint32Array, bar: number): number {
-  let dropped = 0;
-  for (let i = 0; i < data.length; i++) {
-    if ((data[i]! & MAGNITUDE) <= bar) continue;
-    dropped++;
-    data[i] = 0;
-  }
-  return dropped;
 }
