@@ -9,9 +9,10 @@ const kernels = new Kernels();
 const { ops } = kernels;
 const MOST = 4096;
 const STRIDE = MOST * 4;
-const deltas = kernels.allocate(STRIDE * 3);
+const MODELS = 5;
+const deltas = kernels.allocate(STRIDE * MODELS);
 const dst = kernels.allocate(STRIDE);
-const table = kernels.allocate(3 * 32);
+const table = kernels.allocate(MODELS * 32);
 
 function put(vectors: Float32Array[], bounds: twins.Bounds[]): number {
   const n = vectors[0]!.length;
@@ -53,7 +54,7 @@ const bounds = fc.tuple(bound, bound, fc.float({ min: -2, max: 2, noNaN: true })
     most: d < c ? c : d,
   }),
 );
-const models = fc.tuple(fc.integer({ min: 1, max: 3 }), fc.integer({ min: 1, max: 40 })).chain(([count, n]) =>
+const models = fc.tuple(fc.integer({ min: 1, max: MODELS }), fc.integer({ min: 1, max: 40 })).chain(([count, n]) =>
   fc.record({
     vectors: fc.array(
       fc.array(value, { minLength: n, maxLength: n }).map((list) => Float32Array.from(list)),
@@ -94,14 +95,16 @@ describe('kernels of PCB-Merging are bit-equal to their twins', () => {
   testTwins(models, 500);
 });
 
-/** Task vectors as long as several stretches, of like sizes, with the bounds that quantiles give; `kept`: the place of the least balance. */
-const likely = fc.tuple(fc.integer({ min: 1, max: 3 }), fc.integer({ min: 500, max: 1100 })).chain(([count, n]) =>
+/** Task vectors as long as several stretches with the bounds that quantiles give; `kept`: the place of the least balance. */
+const likely = fc.tuple(fc.integer({ min: 1, max: MODELS }), fc.integer({ min: 500, max: 1100 })).chain(([count, n]) =>
   fc.record({
     vectors: fc.array(fc.array(fc.integer({ min: -64, max: 64 }), { minLength: n, maxLength: n }), {
       minLength: count,
       maxLength: count,
     }),
     scale: fc.constantFrom(2 ** -140, 2 ** -70, 2 ** -12, 0.01, 1),
+    /** How much larger each task vector is than the one before. */
+    growth: fc.constantFrom(0.25, 1, 3),
     kept: fc.integer({ min: 0, max: n - 1 }),
   }),
 );
@@ -126,8 +129,8 @@ describe('where few balances are kept kernels of PCB-Merging are bit-equal to th
       return { ...own, least: sorted[kept]!, most: sorted.at(-1)! };
     });
   };
-  const models = likely.map(({ vectors, scale, kept }) => {
-    const scaled = vectors.map((list) => Float32Array.from(list, (x) => Math.tan(x / 48) * scale));
+  const models = likely.map(({ vectors, scale, growth, kept }) => {
+    const scaled = vectors.map((list, k) => Float32Array.from(list, (x) => Math.tan(x / 48) * scale * growth ** k));
     return { vectors: scaled, limits: limitsOf(scaled, kept) };
   });
 
