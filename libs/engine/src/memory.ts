@@ -1,8 +1,9 @@
 import { AmalgamError, dtypeBytes } from '@amalgam/contracts';
 import { defaultThreads } from '@amalgam/kernels';
 import { BLOCK, type MergeMethod, type Settings } from '@amalgam/methods';
+import { rankedBytes } from './ranked-rows.js';
 import { keptRows, rowBytes } from './row-shares.js';
-import { rowRules } from './rows.js';
+import { areRanked, rowRules } from './rows.js';
 import { dtypeOf, picksIn, type RowPicks, type Source } from './source.js';
 import { computedBytes, sourcesOf } from './source-reader.js';
 import type { CopiedTensor, MergedTensor, PlanOptions } from './types.js';
@@ -61,7 +62,8 @@ export function planMemory(
   const known = method.keepsRows
     ? seen.reduce((sum, { shape, elements }) => sum + 8 * keptRows(rowLength(shape), elements), 0)
     : 0;
-  const rows = (chunk: number) => (byRow ? rowBytes(chunk, longest, width, models) : 0);
+  const bytesOfRows = areRanked(rules) ? rankedBytes : rowBytes;
+  const rows = (chunk: number) => (byRow ? bytesOfRows(chunk, longest, width, models) : 0);
   const computed = computedBytes([
     ...merged.map(sourcesOf<Source>),
     ...copied.map(({ from }) => ({ sources: [from] })),

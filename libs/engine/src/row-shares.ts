@@ -1,10 +1,12 @@
 import type { Kernels, Pointer } from '@amalgam/kernels';
-import { keptOf, type Sparsify } from '@amalgam/methods';
+import { type ByMagnitude, keptOf } from '@amalgam/methods';
 import type { Job, JobTensor } from './job.js';
 import type { RowRule } from './rows.js';
 
-/** Scratch of the kernels for a row of the given length (libs/kernels, assembly/rank.ts and rows.ts). */
-const scratchBytes = (row: number) => 49152 + 24 * row;
+export type ShareRule = Exclude<RowRule, { by: 'chance' }>;
+
+/** Scratch of the methods' kernels for a row of the given length (libs/kernels, assembly/importance.ts). */
+const scratchBytes = (row: number) => 16 * (row + 3);
 
 /** Shorter rows are looked at anew each time: to keep a number of each would take a share of the model's size. */
 const KEPT_ROW = 64;
@@ -27,8 +29,8 @@ export function keptRows(row: number, elements: number): number {
 }
 
 /**
- * For methods that look at whole rows: what an entry gets of its row, a float32 for each entry and model of a chunk; for those that rank
- * entries there the share that is kept on average.
+ * For methods that look at whole rows: what an entry gets of its row, a float32 for each entry and model of a chunk; for those that keep
+ * a band of magnitudes there whether it stays.
  * Rows reach over a chunk's ends, so whole rows are read, at most one more at either end.
  */
 export class RowShares {
@@ -54,11 +56,6 @@ export class RowShares {
     this.#known = kernels.allocate(knownBytes(job.chunkElements, longest));
   }
 
-  /** The entries [first, last) of the whole rows that [start, end) touches. */
-  wholeRows({ row }: JobTensor, start: number, end: number): { first: number; last: number } {
-    return { first: Math.floor(start / row) * row, last: Math.ceil(end / row) * row };
-  }
-
   /** Where a model's input goes, whole rows of it, and then its shares are: `offset` entries behind the first. */
   at(model: number, offset: number): Pointer {
     return this.#shares + model * this.stride + offset * 4;
@@ -70,10 +67,10 @@ export class RowShares {
   }
 
   /** Replaces `count` entries of each model's input from `first` on, whole rows, by their shares. */
-  fill(tensor: JobTensor, rule: RowRule, first: number, count: number): void {
-    if (rule.by === 'rank') {
+  fill(tensor: JobTensor, rule: ShareRule, first: number, count: number): void {
+    if (rule.by === 'band') {
       tensor.models.forEach((_, model) => {
-        this.#rank(tensor, rule.sparsify, model, count);
+        this.#mark(tensor, rule.sparsify, model, count);
       });
       return;
     }
@@ -102,23 +99,10 @@ export class RowShares {
     return new Float64Array(this.#kernels.bytes(this.#known, rows * 8).buffer, this.#known, rows);
   }
 
-  #rank({ row, elements }: JobTensor, sparsify: Sparsify, model: number, count: number): void {
-    const { ops } = this.#kernels;
-    const [data, rows] = [this.at(model, 0), count / row];
-    const density = sparsify.densities[model]!;
-    if (sparsify.by === 'ranked chance') {
-      const isCertain = density === 0 || density === 1;
-      const [low, high] = isCertain ? [density, density] : around(density, sparsify.epsilons[model]!);
-      ops.rankProbabilities(data, rows, row, this.#scratch, low, high);
-    } else if (sparsify.by === 'magnitude') {
-      // A scalar is no row that anything could be dropped from.
-      const isFree = sparsify.outliersFirst === true && elements > 1;
-      const { kept, outliers } = keptOf(row, density, sparsify.outliers[model]!, isFree);
-      ops.markBand(data, rows, row, kept, outliers);
-    }
+  #mark({ row, elements }: JobTensor, sparsify: ByMagnitude, model: number, count: number): void {
+    // A scalar is no row that anything could be dropped from.
+    const isFree = sparsify.outliersFirst === true && elements > 1;
+    const { kept, outliers } = keptOf(row, sparsify.densities[model]!, sparsify.outliers[model]!, isFree);
+    this.#kernels.ops.markBand(this.at(model, 0), count / row, row, kept, outliers);
   }
-}
-
-function around(middle: number, distance: number): [number, number] {
-  return [middle - distance, middle + distance];
 }

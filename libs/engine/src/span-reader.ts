@@ -1,10 +1,11 @@
 import { dtypeBytes } from '@amalgam/contracts';
 import { type Kernels, type Pointer, reducePairwise } from '@amalgam/kernels';
-import { BLOCK } from '@amalgam/methods';
+import { BLOCK, type ByRankedChance } from '@amalgam/methods';
 import type { Files } from './files.js';
 import type { Job, JobSource, JobTensor, Span } from './job.js';
-import { RowShares } from './row-shares.js';
-import type { RowRule } from './rows.js';
+import { RankedRows } from './ranked-rows.js';
+import { RowShares, type ShareRule } from './row-shares.js';
+import { areRanked, type RowRule } from './rows.js';
 import { dtypeOf } from './source.js';
 import { SourceReader } from './source-reader.js';
 
@@ -22,6 +23,12 @@ export interface ReadBlock {
   shares: Pointer | null;
   /** Bytes from one model's shares to the next. */
   sharesStride: number;
+  /** For methods that keep entries by chance and rank: a model's probabilities, to be asked for before its entries change. Others have none. */
+  chances(model: number): Pointer;
+}
+
+function noChances(): never {
+  throw new TypeError('only methods that rank whole rows have chances');
 }
 
 /** One output of a chunk: `width` bytes an element, in a buffer that begins `from` bytes an element behind the first one's. */
@@ -53,6 +60,7 @@ export class SpanReader {
   readonly sources: SourceReader;
   readonly #rules: (RowRule | null)[];
   readonly #rows: RowShares | null;
+  readonly #ranked: RankedRows | null;
   /** Raw bytes of a chunk: base, models, output. Each has room for the widest dtype it meets. */
   readonly #rawBase: Pointer;
   readonly #rawModels: Pointer[];
@@ -68,8 +76,9 @@ export class SpanReader {
     this.sources = new SourceReader(job, kernels, files);
     this.#rules = rules;
     const seen = job.tensors.filter((_, i) => rules[i] !== null);
-    this.#rows = seen.length === 0 ? null : new RowShares(job, kernels, seen);
-    const inputElements = job.chunkElements + (this.#rows?.margin ?? 0);
+    this.#rows = seen.length === 0 || areRanked(rules) ? null : new RowShares(job, kernels, seen);
+    this.#ranked = areRanked(rules) ? new RankedRows(job, kernels, seen) : null;
+    const inputElements = job.chunkElements + (this.#rows?.margin ?? this.#ranked?.margin ?? 0);
     const room = (sources: (JobSource | null)[]) =>
       sources.reduce((most, source) => Math.max(most, source === null ? 0 : dtypeBytes(dtypeOf(source))), 0) *
       inputElements;
@@ -105,7 +114,8 @@ export class SpanReader {
     const reads = (model: number) => wanted === 'all' || wanted[model] === true;
     const rule = this.#rules[index]!;
     const rows = rule === null ? null : this.#rows;
-    const { first, last } = rows?.wholeRows(tensor, start, start + count) ?? { first: start, last: start + count };
+    const row = rule === null ? 1 : tensor.row;
+    const [first, last] = [Math.floor(start / row) * row, Math.ceil((start + count) / row) * row];
     let bytesRead = 0;
     const read = (source: JobSource, into: Pointer) => {
       this.sources.read(index, source, first, last, into);
@@ -115,7 +125,7 @@ export class SpanReader {
     tensor.models.forEach((source, model) => {
       if (reads(model)) read(source, this.#rawModels[model]!);
     });
-    if (rows !== null && rule !== null) this.#fillRows(rows, tensor, rule, first, last - first);
+    if (rows !== null && rule !== null && rule.by !== 'chance') this.#fillRows(rows, tensor, rule, first, last - first);
 
     const areaAt = (area: OutArea) => this.#rawOut + area.from * this.#job.chunkElements;
     return {
@@ -123,8 +133,11 @@ export class SpanReader {
       count,
       bytesRead,
       forEachBlock: (visit) => {
-        for (let at = 0; at < count; at += BLOCK) {
-          visit(this.#prepareBlock(tensor, rows, first, start - first + at, Math.min(BLOCK, count - at), reads));
+        if (rule?.by === 'chance') this.#ranked!.begin(last - first);
+        for (let done = 0; done < count; done += BLOCK) {
+          const [at, n] = [start - first + done, Math.min(BLOCK, count - done)];
+          if (rule?.by === 'chance') visit(this.#rankedBlock(tensor, this.#ranked!, rule.sparsify, first, at, n));
+          else visit(this.#prepareBlock(tensor, rows, first, at, n, reads));
         }
       },
       outAt: (block, area) => areaAt(area) + (block.index - start) * area.width,
@@ -134,7 +147,7 @@ export class SpanReader {
   }
 
   /** Shares of the `count` entries from `first` on, whole rows, that were read of the base and of every model. */
-  #fillRows(rows: RowShares, tensor: JobTensor, rule: RowRule, first: number, count: number): void {
+  #fillRows(rows: RowShares, tensor: JobTensor, rule: ShareRule, first: number, count: number): void {
     for (let at = 0; at < count; at += BLOCK) {
       const n = Math.min(BLOCK, count - at);
       const base = tensor.overVectors ? this.#float32(tensor.base!, this.#rawBase, at, n, this.#base) : null;
@@ -181,6 +194,43 @@ export class SpanReader {
       at: (model) => models + model * stride,
       shares: rows === null ? null : rows.at(0, at),
       sharesStride: rows === null ? 0 : rows.stride,
+      chances: noChances,
+    };
+  }
+
+  /** As #prepareBlock, of whole rows of task vectors, which are all read. */
+  #rankedBlock(
+    tensor: JobTensor,
+    rows: RankedRows,
+    sparsify: ByRankedChance,
+    first: number,
+    at: number,
+    n: number,
+  ): ReadBlock {
+    const end = at + n;
+    rows.reach(tensor, at, end, (from, count) => {
+      const base = this.#float32(tensor.base!, this.#rawBase, from, count, this.#base);
+      tensor.models.forEach((source, model) => {
+        this.#subtract(source, this.#rawModels[model]!, from, count, base, rows.at(model, from));
+      });
+    });
+    // Only the last block of a tensor has such an end, and no rows behind it.
+    if (n % 4 !== 0) {
+      tensor.models.forEach((_, model) => {
+        this.#kernels.floats(rows.at(model, end), 4 - (n % 4)).fill(0);
+      });
+    }
+    return {
+      n,
+      index: first + at,
+      base: this.#float32(tensor.base!, this.#rawBase, at, n, this.#base),
+      models: rows.at(0, at),
+      stride: rows.stride,
+      count: tensor.models.length,
+      at: (model) => rows.at(model, at),
+      shares: null,
+      sharesStride: 0,
+      chances: (model) => rows.chances(tensor, sparsify, model, at, end),
     };
   }
 

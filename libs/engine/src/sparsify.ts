@@ -19,7 +19,8 @@ export class Sparsifier {
   readonly #job: Job;
   readonly #kernels: Kernels;
   readonly #byTensor: (Sparsify | null)[];
-  readonly #words: Pointer;
+  /** A random byte for each entry of a block. */
+  readonly #bytes: Pointer;
   /** The models' random streams for the tensor at hand. */
   readonly #streams: Pointer;
   readonly #kept: Pointer;
@@ -29,7 +30,7 @@ export class Sparsifier {
     this.#job = job;
     this.#kernels = kernels;
     this.#byTensor = byTensor;
-    this.#words = kernels.allocate(BLOCK * 4);
+    this.#bytes = kernels.allocate(BLOCK);
     this.#streams = kernels.allocate(STREAM_BYTES * job.models);
     this.#kept = kernels.allocate(4);
   }
@@ -51,17 +52,28 @@ export class Sparsifier {
         if (band !== null) return this.#keepBand(block, model, band).kept;
         return ops.keepMarked(data, sharesOf(block, model), n);
       case 'chance': {
-        this.#draw(tensor, model, sparsify.seed, block);
-        return ops.keepRandom(data, n, this.#words, sparsify.densities[model]!, sparsify.rescale);
+        const density = sparsify.densities[model]!;
+        const { stream, low, high } = this.#draw(tensor, model, sparsify.seed, block);
+        return ops.keepRandom(data, n, this.#bytes, stream, low, high, density, sparsify.rescale);
       }
-      case 'ranked chance':
-        this.#draw(tensor, model, sparsify.seed, block);
-        return ops.keepRandomEach(data, n, this.#words, sharesOf(block, model), sparsify.rescale);
+      case 'ranked chance': {
+        const chances = block.chances(model);
+        const { stream, low, high } = this.#draw(tensor, model, sparsify.seed, block);
+        return ops.keepRandomEach(data, n, this.#bytes, stream, low, high, chances, sparsify.rescale);
+      }
     }
   }
 
-  /** Random words of the block's entries. Blocks begin at multiples of sixteen entries, as the generator wants it. */
-  #draw(tensor: number, model: number, seed: number, { index, n }: ReadBlock): void {
+  /**
+   * Random bytes of the block's entries, sixteen for each counter of the generator, which wants four counters at once: blocks begin at
+   * multiples of 64 entries. Returns the stream, and the index of the first entry in halves.
+   */
+  #draw(
+    tensor: number,
+    model: number,
+    seed: number,
+    { index, n }: ReadBlock,
+  ): { stream: Pointer; low: number; high: number } {
     if (tensor !== this.#tensor) {
       const { name, models } = this.#job.tensors[tensor]!;
       models.forEach((_, i) => {
@@ -69,9 +81,11 @@ export class Sparsifier {
       });
       this.#tensor = tensor;
     }
-    const counter = index / 4;
-    const high = Math.floor(counter / 2 ** 32);
-    this.#kernels.ops.randomWords(this.#streams + model * STREAM_BYTES, counter % 2 ** 32, high, this.#words, n);
+    const counter = index / 16;
+    const stream = this.#streams + model * STREAM_BYTES;
+    const words = Math.ceil(n / 4);
+    this.#kernels.ops.randomWords(stream, counter % 2 ** 32, Math.floor(counter / 2 ** 32), this.#bytes, words);
+    return { stream, low: index % 2 ** 32, high: Math.floor(index / 2 ** 32) };
   }
 
   #keepBand({ at, index, n }: ReadBlock, model: number, { inner, outer }: Band): Kept {

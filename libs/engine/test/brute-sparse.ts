@@ -23,28 +23,32 @@ export interface Combine {
 
 const names = (vectors: Vectors) => [...vectors.keys()].sort((a, b) => (a < b ? -1 : 1));
 
-/** Philox4x32-10: key (seed, model); counter (index ÷ 4 in two words, first eight bytes of the name's SHA-256). */
-export function randomWords(seed: number, model: number, name: string, n: number): number[] {
+/** Philox4x32-10: key (seed, model); counter (block in two words, first eight bytes of the name's SHA-256). */
+function philox(seed: number, model: number, name: string, block: bigint): number[] {
   const hash = createHash('sha256').update(name).digest();
-  const words: number[] = [];
-  for (let block = 0; words.length < n; block++) {
-    let x: [bigint, bigint, bigint, bigint] = [
-      BigInt(block),
-      0n,
-      BigInt(hash.readUInt32LE(0)),
-      BigInt(hash.readUInt32LE(4)),
-    ];
-    let [key0, key1] = [BigInt(seed), BigInt(model)];
-    for (let round = 0; round < 10; round++) {
-      const [a, b] = [x[0] * 0xd2511f53n, x[2] * 0xcd9e8d57n];
-      const low = 0xffffffffn;
-      x = [(b >> 32n) ^ x[1] ^ key0, b & low, (a >> 32n) ^ x[3] ^ key1, a & low];
-      key0 = (key0 + 0x9e3779b9n) & low;
-      key1 = (key1 + 0xbb67ae85n) & low;
-    }
-    words.push(...x.map(Number));
+  const low = 0xffffffffn;
+  let x = [block & low, block >> 32n, BigInt(hash.readUInt32LE(0)), BigInt(hash.readUInt32LE(4))] as const;
+  let [key0, key1] = [BigInt(seed), BigInt(model)];
+  for (let round = 0; round < 10; round++) {
+    const [a, b] = [x[0] * 0xd2511f53n, x[2] * 0xcd9e8d57n];
+    x = [(b >> 32n) ^ x[1] ^ key0, b & low, (a >> 32n) ^ x[3] ^ key1, a & low];
+    key0 = (key0 + 0x9e3779b9n) & low;
+    key1 = (key1 + 0xbb67ae85n) & low;
   }
-  return words.slice(0, n);
+  return x.map(Number);
+}
+
+/** By entry: its byte of the sixteen of a block, and below it 24 bits of its word of a block from 2^63 on. */
+export function randomNumbers(seed: number, model: number, name: string, n: number): number[] {
+  const bytes: number[] = [];
+  const lower: number[] = [];
+  for (let block = 0n; bytes.length < n; block++) {
+    for (const word of philox(seed, model, name, block)) {
+      for (const shift of [0, 8, 16, 24]) bytes.push((word >>> shift) & 255);
+    }
+  }
+  for (let block = 0n; lower.length < n; block++) lower.push(...philox(seed, model, name, block + 2n ** 63n));
+  return Array.from({ length: n }, (_, i) => bytes[i]! * 2 ** 24 + (lower[i]! & 0xffffff));
 }
 
 /** Indices by magnitude, the largest first, the lowest index first among equals. */
@@ -82,9 +86,9 @@ function probabilities(row: Float32Array, density: number, epsilon: number): num
   });
 }
 
-function draw(values: Float32Array, p: number[], words: number[], rescale: boolean): Float32Array {
+function draw(values: Float32Array, p: number[], numbers: number[], rescale: boolean): Float32Array {
   return values.map((x, i) => {
-    if (p[i]! < 1 && words[i]! >= Math.floor(p[i]! * 2 ** 32)) return 0;
+    if (p[i]! < 1 && numbers[i]! >= Math.floor(p[i]! * 2 ** 32)) return 0;
     return rescale ? f(x / p[i]!) : x;
   });
 }
@@ -112,7 +116,7 @@ export function sparsify(vectors: Vectors, model: number, keep: Keep, shapes: Sh
         keep.by === 'chance'
           ? Array.from(values, () => f(keep.density))
           : rows(values, shape).flatMap((row) => probabilities(row, keep.density, keep.epsilon));
-      return [name, draw(values, p, randomWords(keep.seed, model, name, values.length), keep.rescale)];
+      return [name, draw(values, p, randomNumbers(keep.seed, model, name, values.length), keep.rescale)];
     }),
   );
 }

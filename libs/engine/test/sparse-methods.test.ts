@@ -171,6 +171,17 @@ describe('larger tensors', () => {
     }
   });
 
+  test('ranks equal brute force where a chunk has many more rows than are held at a time', async () => {
+    const many: Shapes = { narrow: [900, 61], wide: [9, 6007] };
+    const valuesOf = (seed: number): Values =>
+      Object.fromEntries(Object.entries(many).map(([name, shape], i) => [name, noise(elements(shape), seed + i)]));
+    const keep: Keep = { by: 'rank', density: 0.6, epsilon: 0.3, rescale: true, seed: 6 };
+    const files = await write(many, valuesOf(3), [valuesOf(4), valuesOf(5)], 'BF16');
+    for (const options of [{ threads: 1 }, { threads: 2, chunkElements: 2 ** 15 }]) {
+      await expectBruteForce(files, keep, elected, many, options);
+    }
+  });
+
   test.each(settings.map((keep) => [titleOf(keep), keep] as const))(
     '%s: the same bytes for any threads and chunks',
     async (_, keep) => {

@@ -60,8 +60,9 @@ export function randomWords(stream: usize, low: u32, high: u32, dst: usize, n: i
     let k0 = key0;
     let k1 = key1;
     for (let round = 0; round < ROUNDS; round++) {
-      const next0 = v128.xor(v128.xor(highs(c2, m1), c1), k0);
-      const next2 = v128.xor(v128.xor(highs(c0, m0), c3), k1);
+      // The products come last: the other two are known earlier.
+      const next0 = v128.xor(highs(c2, m1), v128.xor(c1, k0));
+      const next2 = v128.xor(highs(c0, m0), v128.xor(c3, k1));
       c1 = i32x4.mul(c2, m1);
       c3 = i32x4.mul(c0, m0);
       c0 = next0;
@@ -84,12 +85,59 @@ export function randomWords(stream: usize, low: u32, high: u32, dst: usize, n: i
 }
 
 const RANGE: f32 = 4294967296.0;
+/** Random numbers of 32 bits with the same upper byte. */
+const REST_BITS: u32 = 24;
+const REST: u32 = (1 << REST_BITS) - 1;
+/** The bit of a block's number that tells the blocks of lower bits from those of upper bytes. */
+const LOWER_BITS: u64 = 1 << 63;
 
-/** Lanes to drop: those whose random word does not lie below floor(p · 2^32), none where p is 1: at most 2^-32 from 1 - p. */
+/** Word `lane` of the block `counter` of a stream. */
+function randomWord(stream: usize, counter: u64, lane: u32): u32 {
+  let c0 = <u32>counter;
+  let c1 = <u32>(counter >> 32);
+  let c2 = load<u32>(stream, 8);
+  let c3 = load<u32>(stream, 12);
+  let k0 = load<u32>(stream);
+  let k1 = load<u32>(stream, 4);
+  for (let round = 0; round < ROUNDS; round++) {
+    const p0 = <u64>c0 * <u64>(<u32>M0);
+    const p1 = <u64>c2 * <u64>(<u32>M1);
+    c0 = <u32>(p1 >> 32) ^ c1 ^ k0;
+    c1 = <u32>p1;
+    c2 = <u32>(p0 >> 32) ^ c3 ^ k1;
+    c3 = <u32>p0;
+    k0 += W0;
+    k1 += W1;
+  }
+  const front = lane == 0 ? c0 : c1;
+  const back = lane == 2 ? c2 : c3;
+  return lane < 2 ? front : back;
+}
+
+/** The lower 24 bits of the random number of entry `index`: of word index mod 4 of block floor(index / 4) + 2^63. */
+function lowerBits(stream: usize, index: u64): u32 {
+  return randomWord(stream, (index >> 2) | LOWER_BITS, <u32>index & 3) & REST;
+}
+
+/** Is the random number of entry `index`, whose upper byte is given, below `bar`? */
 @inline
-function dropped(words: v128, p: v128): v128 {
-  const bar = i32x4.trunc_sat_f32x4_u(f32x4.mul(p, f32x4.splat(RANGE)));
-  return v128.and(i32x4.ge_u(words, bar), f32x4.lt(p, f32x4.splat(1)));
+function isBelow(byte: u32, bar: u32, stream: usize, index: u64): bool {
+  const upper = bar >> REST_BITS;
+  if (byte != upper) return byte < upper;
+  const rest = bar & REST;
+  // Densities such as 0.5 never ask for more than the byte.
+  return rest != 0 && lowerBits(stream, index) < rest;
+}
+
+/** floor(p · 2^32) for p < 1. */
+@inline
+function barOf(p: f32): u32 {
+  return <u32>(p * RANGE);
+}
+
+@inline
+function iota(): v128 {
+  return i8x16(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
 }
 
 /** Divides four entries, and sets those to +0 that are dropped. */
@@ -98,59 +146,120 @@ function divideKept(at: usize, divisor: v128, drop: v128): void {
   v128.store(at, v128.andnot(f32x4.div(v128.load(at), divisor), drop));
 }
 
-@inline
-function laneSum(x: v128): i32 {
-  return i32x4.extract_lane(x, 0) + i32x4.extract_lane(x, 1) + i32x4.extract_lane(x, 2) + i32x4.extract_lane(x, 3);
-}
-
-/** The lanes of the last group that are there. */
-@inline
-function tailMask(n: i32): v128 {
-  return i32x4.lt_s(i32x4(0, 1, 2, 3), i32x4.splat(n & 3));
-}
-
 /**
- * Keeps each element with probability p, by its random word, and sets the others to +0, in place; with `rescale` what is kept is
- * divided by p. Returns how many were kept. `data` must be padded to a multiple of 4.
+ * Keeps each entry with probability p and sets the others to +0, in place; with `rescale` what is kept is divided by p. Returns how many
+ * were kept. The first entry is entry low + 2^32 high of the stream.
+ *
+ * An entry's random number has 32 bits, and it stays where that is below floor(p · 2^32), or p is 1. `bytes` are the upper ones, the
+ * entry's byte in the blocks that randomWords writes: byte i mod 16 of block floor(i / 16). The lower 24 (lowerBits) matter only where
+ * the byte equals that of the bar: they are computed one by one.
  */
-export function keepRandom(data: usize, n: i32, words: usize, p: f32, rescale: bool): i32 {
-  const bar = i32x4.splat(p < 1 ? <i32>(<u32>(p * RANGE)) : 0);
-  const some = i32x4.splat(p < 1 ? -1 : 0);
-  const divisor = f32x4.splat(rescale ? p : 1);
-  const end = data + (<usize>n << 2);
-  let drops = i32x4.splat(0);
-  let at = data;
-  for (; at + 16 <= end; at += 16) {
-    const drop = v128.and(i32x4.ge_u(v128.load(words + (at - data)), bar), some);
-    drops = i32x4.sub(drops, drop);
-    divideKept(at, divisor, drop);
+export function keepRandom(
+  data: usize,
+  n: i32,
+  bytes: usize,
+  stream: usize,
+  low: u32,
+  high: u32,
+  p: f32,
+  rescale: bool,
+): i32 {
+  if (p >= 1) return n;
+  const divisor = rescale ? p : <f32>1;
+  const first = <u64>low | (<u64>high << 32);
+  const bar = barOf(p);
+  const upper = i8x16.splat(<i8>(bar >> REST_BITS));
+  const rest = bar & REST;
+  const mayTie = i8x16.splat(rest != 0 ? -1 : 0);
+  const divisors = f32x4.splat(divisor);
+  let kept = 0;
+  let i = 0;
+  for (; i + 16 <= n; i += 16) {
+    const random = v128.load(bytes + <usize>i);
+    let drop = i8x16.ge_u(random, upper);
+    let ties = i8x16.bitmask(v128.and(i8x16.eq(random, upper), mayTie));
+    for (; ties != 0; ties &= ties - 1) {
+      const lane = ctz(ties);
+      if (lowerBits(stream, first + i + lane) >= rest) continue;
+      drop = v128.andnot(drop, i8x16.eq(iota(), i8x16.splat(<i8>lane)));
+    }
+    kept += 16 - popcnt(i8x16.bitmask(drop));
+    const at = data + (<usize>i << 2);
+    const front = i16x8.extend_low_i8x16_s(drop);
+    const back = i16x8.extend_high_i8x16_s(drop);
+    divideKept(at, divisors, i32x4.extend_low_i16x8_s(front));
+    divideKept(at + 16, divisors, i32x4.extend_high_i16x8_s(front));
+    divideKept(at + 32, divisors, i32x4.extend_low_i16x8_s(back));
+    divideKept(at + 48, divisors, i32x4.extend_high_i16x8_s(back));
   }
-  if (at < end) {
-    const drop = v128.and(i32x4.ge_u(v128.load(words + (at - data)), bar), some);
-    drops = i32x4.sub(drops, v128.and(drop, tailMask(n)));
-    divideKept(at, divisor, v128.or(drop, v128.not(tailMask(n))));
+  for (; i < n; i++) {
+    const at = data + (<usize>i << 2);
+    const stays = isBelow(load<u8>(bytes + <usize>i), bar, stream, first + i);
+    store<f32>(at, stays ? load<f32>(at) / divisor : 0);
+    kept += <i32>stays;
   }
-  return n - laneSum(drops);
+  return kept;
 }
 
-/** As keepRandom, with a probability for each element: float32 at `probabilities`. */
-export function keepRandomEach(data: usize, n: i32, words: usize, probabilities: usize, rescale: bool): i32 {
-  const one = f32x4.splat(1);
-  const whole = i32x4.splat(rescale ? 0 : -1);
-  const end = data + (<usize>n << 2);
-  let drops = i32x4.splat(0);
-  let at = data;
-  for (; at + 16 <= end; at += 16) {
-    const p = v128.load(probabilities + (at - data));
-    const drop = dropped(v128.load(words + (at - data)), p);
-    drops = i32x4.sub(drops, drop);
-    divideKept(at, v128.bitselect(one, p, whole), drop);
+/** floor(256 p) of four probabilities. */
+@inline
+function barBytes(probabilities: usize): v128 {
+  const bars = f32x4.floor(f32x4.mul(v128.load(probabilities), f32x4.splat(256)));
+  // The units of a float32 from 2^23 on are its lowest bits.
+  return v128.and(f32x4.add(bars, f32x4.splat(8388608)), i32x4.splat(0x1ff));
+}
+
+/** As divideKept, by the entries' own probabilities, or where `least` is 1 by that. */
+@inline
+function divideByOwn(at: usize, probabilities: usize, least: v128, drop: v128): void {
+  divideKept(at, f32x4.pmax(v128.load(probabilities), least), drop);
+}
+
+/** As keepRandom, with a probability for each entry: float32 at `probabilities`, 1 at most. */
+export function keepRandomEach(
+  data: usize,
+  n: i32,
+  bytes: usize,
+  stream: usize,
+  low: u32,
+  high: u32,
+  probabilities: usize,
+  rescale: bool,
+): i32 {
+  const first = <u64>low | (<u64>high << 32);
+  const least = f32x4.splat(rescale ? 0 : 1);
+  let kept = 0;
+  let i = 0;
+  for (; i + 16 <= n; i += 16) {
+    const own = probabilities + (<usize>i << 2);
+    const random = v128.load(bytes + <usize>i);
+    const lower = i16x8.narrow_i32x4_s(barBytes(own), barBytes(own + 16));
+    const higher = i16x8.narrow_i32x4_s(barBytes(own + 32), barBytes(own + 48));
+    // 256 becomes 255, whose ties stay.
+    const bars = i8x16.narrow_i16x8_u(lower, higher);
+    let drop = i8x16.ge_u(random, bars);
+    let ties = i8x16.bitmask(i8x16.eq(random, bars));
+    for (; ties != 0; ties &= ties - 1) {
+      const lane = ctz(ties);
+      const p = load<f32>(own + (<usize>lane << 2));
+      if (p < 1 && lowerBits(stream, first + i + lane) >= (barOf(p) & REST)) continue;
+      drop = v128.andnot(drop, i8x16.eq(iota(), i8x16.splat(<i8>lane)));
+    }
+    kept += 16 - popcnt(i8x16.bitmask(drop));
+    const at = data + (<usize>i << 2);
+    const front = i16x8.extend_low_i8x16_s(drop);
+    const back = i16x8.extend_high_i8x16_s(drop);
+    divideByOwn(at, own, least, i32x4.extend_low_i16x8_s(front));
+    divideByOwn(at + 16, own + 16, least, i32x4.extend_high_i16x8_s(front));
+    divideByOwn(at + 32, own + 32, least, i32x4.extend_low_i16x8_s(back));
+    divideByOwn(at + 48, own + 48, least, i32x4.extend_high_i16x8_s(back));
   }
-  if (at < end) {
-    const p = v128.load(probabilities + (at - data));
-    const drop = dropped(v128.load(words + (at - data)), p);
-    drops = i32x4.sub(drops, v128.and(drop, tailMask(n)));
-    divideKept(at, v128.bitselect(one, p, whole), v128.or(drop, v128.not(tailMask(n))));
+  for (; i < n; i++) {
+    const at = data + (<usize>i << 2);
+    const p = load<f32>(probabilities + (<usize>i << 2));
+    const stays = p >= 1 || isBelow(load<u8>(bytes + <usize>i), barOf(p), stream, first + i);
+    store<f32>(at, stays ? load<f32>(at) / (rescale ? p : <f32>1) : 0);
+    kept += <i32>stays;
   }
-  return n - laneSum(drops);
+  return kept;
 }

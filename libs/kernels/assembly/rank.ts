@@ -8,6 +8,8 @@ const MAGNITUDE: i32 = 0x7fffffff;
 const SHORT_LIST = 32;
 /** From here on bins are worth looking through. */
 const LONG_ROW = 128;
+/** From here on the counts of a bin might not hold what they count. */
+const ENDLESS_ROW = 131064;
 const BINS = 2048;
 /** Keys of a bin: 2^15. */
 const BIN_SHIFT = 15;
@@ -21,18 +23,20 @@ const FEW = 32;
 
 /** Four histograms of 256 uint32. */
 const HISTOGRAMS: usize = 4096;
-/** By bin, uint32: two counts, as the next entry mostly has to be counted before the last one's is written. 0 between rows. */
-const COUNT_BYTES: usize = BINS << 2;
-/** By bin that is not empty, uint32 each: the entries below it, and its own. */
-const SPAN_BYTES: usize = BINS << 3;
-/** By bin: the probability of its first key. */
-const PROBABILITY_BYTES: usize = BINS << 2;
+/** Where a bin is in a table of four bytes each. */
+const PLACE_SHIFT = 2;
+const TABLE_BYTES: usize = BINS << PLACE_SHIFT;
 
-/** Where a row's scratch is divided. */
+/**
+ * Where a row's scratch is divided. First by bin two uint16 counts, as the next entry mostly has to be counted before the last one's is
+ * written: 0 between rows.
+ */
 const COUNTS_AT: usize = HISTOGRAMS;
-const SPANS_AT: usize = COUNTS_AT + 2 * COUNT_BYTES;
-const PROBABILITIES_AT: usize = SPANS_AT + SPAN_BYTES;
-const ORDER_AT: usize = PROBABILITIES_AT + PROBABILITY_BYTES;
+/** By bin that is not empty: the probability of its first key, a float32. */
+const PROBABILITIES_AT: usize = COUNTS_AT + TABLE_BYTES;
+/** By bin that is not empty, uint32 each: the entries below it, and its own. */
+const SPANS_AT: usize = PROBABILITIES_AT + TABLE_BYTES;
+const ORDER_AT: usize = SPANS_AT + 2 * TABLE_BYTES;
 
 @inline
 function keyAt(row: usize, index: i32): i32 {
@@ -110,16 +114,7 @@ function probabilityOf(table: usize, below: i32, count: i32): f32 {
   return load<f32>(table + (<usize>(2 * below + count - 1) << 2));
 }
 
-/** By twice the mean rank of equals, 0 … 2 (c - 1). */
-function writeTable(table: usize, c: i32, low: f64, high: f64): void {
-  const steps = 2 * <f64>(c - 1);
-  for (let i = 0; i < 2 * c - 1; i++) {
-    const share = c == 1 ? 0.5 : <f64>i / steps;
-    store<f32>(table + (<usize>i << 2), <f32>(low + (high - low) * share));
-  }
-}
-
-function rankWhole(row: usize, c: i32, scratch: usize, table: usize): void {
+function rankWhole(row: usize, c: i32, scratch: usize, table: usize, dst: usize): void {
   const entries = scratch + ORDER_AT;
   for (let i = 0; i < c; i++) store<u64>(entries + (<usize>i << 3), entryOf(keyAt(row, i), i));
   const ordered = order(entries, c, scratch);
@@ -128,7 +123,7 @@ function rankWhole(row: usize, c: i32, scratch: usize, table: usize): void {
     let end = first + 1;
     while (end < c && keyOf(ordered + (<usize>end << 3)) == key) end++;
     const p = probabilityOf(table, first, end - first);
-    for (let i = first; i < end; i++) store<f32>(row + (<usize>load<u32>(ordered + (<usize>i << 3)) << 2), p);
+    for (let i = first; i < end; i++) store<f32>(dst + (<usize>load<u32>(ordered + (<usize>i << 3)) << 2), p);
     first = end;
   }
 }
@@ -168,7 +163,7 @@ function othersOf(keys: v128, bins: v128): v128 {
 }
 
 /**
- * Writes where each entry is counted, as uint16 of four times its bin, and lists the entries that are not equal to the first key of their bin.
+ * Writes where each entry is counted, as uint16, and lists the entries that are not equal to the first key of their bin.
  * Returns how many; -1: too many.
  */
 @inline
@@ -184,7 +179,7 @@ function placeInBins(row: usize, c: i32, least: i32, places: usize, entries: usi
       const back = v128.and(v128.load(row + (<usize>i << 2), 16), magnitude);
       const frontBins = binsOf(front, leasts);
       const backBins = binsOf(back, leasts);
-      v128.store(places + (<usize>i << 1), i16x8.shl(i16x8.narrow_i32x4_u(frontBins, backBins), 2));
+      v128.store(places + (<usize>i << 1), i16x8.shl(i16x8.narrow_i32x4_u(frontBins, backBins), PLACE_SHIFT));
       const frontOthers = othersOf(front, frontBins);
       const backOthers = othersOf(back, backBins);
       if (!v128.any_true(v128.or(frontOthers, backOthers))) continue;
@@ -200,7 +195,7 @@ function placeInBins(row: usize, c: i32, least: i32, places: usize, entries: usi
     for (; i < end; i++) {
       const key = keyAt(row, i);
       const bin = binOf(key, least);
-      store<u16>(places + (<usize>i << 1), <u16>(bin << 2));
+      store<u16>(places + (<usize>i << 1), <u16>(bin << PLACE_SHIFT));
       store<u64>(next, entryOf(key, i));
       next += <usize>isOther(key, bin) << 3;
     }
@@ -209,69 +204,57 @@ function placeInBins(row: usize, c: i32, least: i32, places: usize, entries: usi
   return <i32>((next - entries) >> 3);
 }
 
-/** Four places of an entry each, from the lowest bits on. */
+/** Where entry `i` is counted. */
 @inline
-function fourPlaces(places: usize, first: i32): u64 {
-  return load<u64>(places + (<usize>first << 1));
-}
-
-@inline
-function placeOf(four: u64, lane: u64): usize {
-  return <usize>((four >> (lane << 4)) & 0xffff);
+function placeOf(places: usize, i: i32): usize {
+  return <usize>load<u16>(places + (<usize>i << 1));
 }
 
 @inline
 function countOne(at: usize): void {
-  store<u32>(at, load<u32>(at) + 1);
+  store<u16>(at, load<u16>(at) + 1);
 }
 
 @inline
 function countPlaces(places: usize, c: i32, counts: usize): void {
-  const others = counts + COUNT_BYTES;
+  const others = counts + 2;
   let i = 0;
   for (; i + 4 <= c; i += 4) {
-    const four = fourPlaces(places, i);
-    countOne(counts + placeOf(four, 0));
-    countOne(others + placeOf(four, 1));
-    countOne(counts + placeOf(four, 2));
-    countOne(others + placeOf(four, 3));
+    const at = places + (<usize>i << 1);
+    countOne(counts + <usize>load<u16>(at));
+    countOne(others + <usize>load<u16>(at, 2));
+    countOne(counts + <usize>load<u16>(at, 4));
+    countOne(others + <usize>load<u16>(at, 6));
   }
-  for (; i < c; i++) countOne(counts + <usize>load<u16>(places + (<usize>i << 1)));
-}
-
-/** The counts of four bins. */
-@inline
-function fourCounts(at: usize): v128 {
-  return i32x4.add(v128.load(at), v128.load(at, COUNT_BYTES));
+  for (; i < c; i++) countOne(counts + placeOf(places, i));
 }
 
 /** Which of 16 bins are not empty. */
 @inline
 function usedOf16(at: usize): u64 {
-  const front = i16x8.narrow_i32x4_s(fourCounts(at), fourCounts(at + 16));
-  const back = i16x8.narrow_i32x4_s(fourCounts(at + 32), fourCounts(at + 48));
-  return <u64>i8x16.bitmask(i8x16.gt_s(i8x16.narrow_i16x8_s(front, back), i8x16.splat(0)));
+  const zero = i32x4.splat(0);
+  const front = i16x8.narrow_i32x4_s(i32x4.ne(v128.load(at), zero), i32x4.ne(v128.load(at, 16), zero));
+  const back = i16x8.narrow_i32x4_s(i32x4.ne(v128.load(at, 32), zero), i32x4.ne(v128.load(at, 48), zero));
+  return <u64>i8x16.bitmask(i8x16.narrow_i16x8_s(front, back));
 }
 
 /** Turns counts into spans, and gives each bin the probability of its entries as if they were equal. */
 @inline
 function sumCounts(scratch: usize, table: usize): void {
   let below: u32 = 0;
-  for (let first: usize = 0; first < <usize>BINS; first += 64) {
-    const counts = scratch + COUNTS_AT + (first << 2);
-    const spans = scratch + SPANS_AT + (first << 3);
-    const probabilities = scratch + PROBABILITIES_AT + (first << 2);
+  for (let first: usize = 0; first < TABLE_BYTES; first += 64 << PLACE_SHIFT) {
+    const counts = scratch + COUNTS_AT + first;
+    const spans = scratch + SPANS_AT + (first << 1);
     let used = usedOf16(counts) | (usedOf16(counts + 64) << 16);
     used |= (usedOf16(counts + 128) << 32) | (usedOf16(counts + 192) << 48);
     for (; used != 0; used &= used - 1) {
       const bin = <usize>ctz(used);
-      const at = counts + (bin << 2);
-      const count = load<u32>(at) + load<u32>(at, COUNT_BYTES);
+      const at = counts + (bin << PLACE_SHIFT);
+      const both = load<u32>(at);
+      const count = (both & 0xffff) + (both >> 16);
       store<u32>(at, 0);
-      store<u32>(at, 0, COUNT_BYTES);
-      store<u32>(spans + (bin << 3), below);
-      store<u32>(spans + (bin << 3), count, 4);
-      store<f32>(probabilities + (bin << 2), probabilityOf(table, below, count));
+      store<f32>(at, probabilityOf(table, below, count), PROBABILITIES_AT - COUNTS_AT);
+      store<u64>(spans + (bin << 3), <u64>below | (<u64>count << 32));
       below += count;
     }
   }
@@ -291,7 +274,7 @@ function splitBins(ordered: usize, count: i32, least: i32, scratch: usize, table
     while (end < last && binOf(keyOf(end), least) == bin) end += 8;
     let below = load<i32>(span);
     const firsts = load<i32>(span, 4) - <i32>((end - at) >> 3);
-    store<f32>(scratch + PROBABILITIES_AT + (<usize>bin << 2), probabilityOf(table, below, firsts));
+    store<f32>(scratch + PROBABILITIES_AT + (<usize>bin << PLACE_SHIFT), probabilityOf(table, below, firsts));
     below += firsts;
     while (at < end) {
       const key = keyOf(at);
@@ -305,24 +288,23 @@ function splitBins(ordered: usize, count: i32, least: i32, scratch: usize, table
   }
 }
 
+/** The probabilities of the row's entries as those of their bins. */
 @inline
-function takeProbabilities(row: usize, c: i32, places: usize, probabilities: usize): void {
+function takeProbabilities(dst: usize, c: i32, places: usize, probabilities: usize): void {
   let i = 0;
   for (; i + 4 <= c; i += 4) {
-    const at = row + (<usize>i << 2);
-    const four = fourPlaces(places, i);
-    store<f32>(at, load<f32>(probabilities + placeOf(four, 0)));
-    store<f32>(at, load<f32>(probabilities + placeOf(four, 1)), 4);
-    store<f32>(at, load<f32>(probabilities + placeOf(four, 2)), 8);
-    store<f32>(at, load<f32>(probabilities + placeOf(four, 3)), 12);
+    const at = places + (<usize>i << 1);
+    let four = v128.load32_zero(probabilities + <usize>load<u16>(at));
+    four = v128.load32_lane(probabilities + <usize>load<u16>(at, 2), four, 1);
+    four = v128.load32_lane(probabilities + <usize>load<u16>(at, 4), four, 2);
+    four = v128.load32_lane(probabilities + <usize>load<u16>(at, 6), four, 3);
+    v128.store(dst + (<usize>i << 2), four);
   }
-  for (; i < c; i++) {
-    store<f32>(row + (<usize>i << 2), load<f32>(probabilities + <usize>load<u16>(places + (<usize>i << 1))));
-  }
+  for (; i < c; i++) store<f32>(dst + (<usize>i << 2), load<f32>(probabilities + placeOf(places, i)));
 }
 
 /** False, and nothing done, where too many entries would have to be ordered. */
-function rankByBins(row: usize, c: i32, scratch: usize, table: usize): bool {
+function rankByBins(row: usize, c: i32, scratch: usize, table: usize, dst: usize): bool {
   const entries = scratch + ORDER_AT;
   // Behind the entries that may be listed, and those that may be ordered twice over.
   const places = entries + (<usize>c << 3);
@@ -334,24 +316,36 @@ function rankByBins(row: usize, c: i32, scratch: usize, table: usize): bool {
   sumCounts(scratch, table);
   const ordered = order(entries, others, scratch);
   splitBins(ordered, others, least, scratch, table);
-  takeProbabilities(row, c, places, scratch + PROBABILITIES_AT);
+  takeProbabilities(dst, c, places, scratch + PROBABILITIES_AT);
   for (let at = ordered; at < ordered + (<usize>others << 3); at += 8) {
-    store<f32>(row + (<usize>load<u32>(at) << 2), load<f32>(at, 4));
+    store<f32>(dst + (<usize>load<u32>(at) << 2), load<f32>(at, 4));
   }
   return true;
 }
 
 /**
- * Replaces each entry of `rows` rows of c float32 by a probability that grows evenly with the rank of its magnitude in its row:
- * low for the smallest, high for the largest. Equals get the mean of theirs, the one entry of a row of one (low + high) / 2.
- * Computed in float64, rounded to float32. `scratch`: 49152 + 24 c bytes.
+ * Writes the probabilities of a row of c entries to `table`, 2 c - 1 float32: by twice the mean rank of equals, 0 … 2 (c - 1), evenly from
+ * low to high; the one entry of a row of one has (low + high) / 2. Computed in float64, rounded to float32.
  */
-export function rankProbabilities(data: usize, rows: i32, c: i32, scratch: usize, low: f64, high: f64): void {
-  const table = scratch + ORDER_AT + (<usize>(c + 1) << 4);
-  writeTable(table, c, low, high);
-  if (c >= LONG_ROW) memory.fill(scratch + COUNTS_AT, 0, 2 * COUNT_BYTES);
+export function rankTable(table: usize, c: i32, low: f64, high: f64): void {
+  const steps = 2 * <f64>(c - 1);
+  for (let i = 0; i < 2 * c - 1; i++) {
+    const share = c == 1 ? 0.5 : <f64>i / steps;
+    store<f32>(table + (<usize>i << 2), <f32>(low + (high - low) * share));
+  }
+}
+
+/**
+ * Writes to `dst`, for each entry of `rows` rows of c float32, a probability that grows with the rank of its magnitude in its row: the one
+ * that `table` (rankTable) has for the rank, equals that of the mean of theirs. `scratch`: 36864 + 16 c bytes, zeros before the first call,
+ * where nothing else may write between calls. `dst` must not overlap `data`.
+ */
+export function rankProbabilities(data: usize, rows: i32, c: i32, scratch: usize, table: usize, dst: usize): void {
   for (let r = 0; r < rows; r++) {
-    const row = data + ((<usize>r * <usize>c) << 2);
-    if (c < LONG_ROW || !rankByBins(row, c, scratch, table)) rankWhole(row, c, scratch, table);
+    const skipped = (<usize>r * <usize>c) << 2;
+    const binned = c >= LONG_ROW && c < ENDLESS_ROW;
+    if (!binned || !rankByBins(data + skipped, c, scratch, table, dst + skipped)) {
+      rankWhole(data + skipped, c, scratch, table, dst + skipped);
+    }
   }
 }

@@ -114,8 +114,18 @@ interface Exports {
     n: number,
   ): void;
   randomWords(stream: Pointer, low: number, high: number, dst: Pointer, n: number): void;
-  keepRandom(data: Pointer, n: number, words: Pointer, p: number, rescale: boolean): number;
-  rankProbabilities(data: Pointer, rows: number, c: number, scratch: Pointer, low: number, high: number): void;
+  keepRandom(
+    data: Pointer,
+    n: number,
+    bytes: Pointer,
+    stream: Pointer,
+    low: number,
+    high: number,
+    p: number,
+    rescale: boolean,
+  ): number;
+  rankTable(table: Pointer, c: number, low: number, high: number): void;
+  rankProbabilities(data: Pointer, rows: number, c: number, scratch: Pointer, table: Pointer, dst: Pointer): void;
   markBand(data: Pointer, rows: number, c: number, kept: number, outliers: number): void;
   keepMarked(data: Pointer, marks: Pointer, n: number): number;
   findPlace(data: Pointer, n: number, rank: number, signed: boolean, scratch: Pointer, result: Pointer): void;
@@ -134,7 +144,16 @@ interface Exports {
   signedKeys(src: Pointer, dst: Pointer, n: number): void;
   addProduct(a: Pointer, b: Pointer, c: Pointer, m: number, k: number, n: number): void;
   addProductTransposed(a: Pointer, b: Pointer, c: Pointer, m: number, k: number, n: number): void;
-  keepRandomEach(data: Pointer, n: number, words: Pointer, probabilities: Pointer, rescale: boolean): number;
+  keepRandomEach(
+    data: Pointer,
+    n: number,
+    bytes: Pointer,
+    stream: Pointer,
+    low: number,
+    high: number,
+    probabilities: Pointer,
+    rescale: boolean,
+  ): number;
 }
 
 const PAGE = 65536;

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Kernels } from '../src/kernels.js';
 import { randomStream } from '../src/random.js';
+import { bitsOf, fromBits } from '../src/twins/convert.js';
 import * as twins from '../src/twins/random.js';
 
 const kernels = new Kernels();
@@ -9,6 +10,7 @@ const { ops } = kernels;
 const CAPACITY = 2 ** 18;
 const streamAt = kernels.allocate(16);
 const wordsAt = kernels.allocate(CAPACITY * 4);
+const bytesAt = kernels.allocate(CAPACITY);
 const dataAt = kernels.allocate(CAPACITY * 4);
 const sharesAt = kernels.allocate(CAPACITY * 4);
 
@@ -59,6 +61,14 @@ describe('the generator', () => {
   });
 });
 
+/** Puts the stream, and the random bytes of n entries from `first` on, a multiple of 64, to their places. Returns the index in halves. */
+function draw(stream: Uint32Array, n: number, first: number): [low: number, high: number] {
+  kernels.words(streamAt, 4).set(stream);
+  const counter = first / 16;
+  ops.randomWords(streamAt, counter % 2 ** 32, Math.floor(counter / 2 ** 32), bytesAt, Math.ceil(n / 4));
+  return [first % 2 ** 32, Math.floor(first / 2 ** 32)];
+}
+
 describe('streams', () => {
   test('differ by seed, model and tensor, and by nothing else', () => {
     const first = words(randomStream(1, 0, 'a'), 64);
@@ -108,13 +118,38 @@ describe('the words are spread evenly', () => {
 
 /** 1 where an entry of a stream of ones is kept. */
 function mask(stream: Uint32Array, n: number, p: number): Float32Array {
-  words(stream, n);
+  const index = draw(stream, n, 0);
   kernels.floats(dataAt, n).fill(1);
-  const kept = ops.keepRandom(dataAt, n, wordsAt, p, false);
+  const kept = ops.keepRandom(dataAt, n, bytesAt, streamAt, ...index, p, false);
   const data = kernels.floats(dataAt, n).slice();
   expect(data.reduce((sum, x) => sum + x, 0)).toBe(kept);
   return data;
 }
+
+describe('random numbers', () => {
+  const stream = randomStream(11, 2, 'layers.3.mlp.weight');
+
+  test('are spread evenly below their byte, too, and independently of it', () => {
+    const counts = new Array(256).fill(0) as number[];
+    const n = 2 ** 15;
+    for (let i = 0; i < n; i++) {
+      const number = twins.randomNumber(stream, i);
+      counts[((number >>> 28) << 4) | ((number >>> 20) & 15)]!++;
+    }
+    expect(chiSquare(counts, n / 256)).toBeLessThan(chiSquareBound(255));
+  });
+
+  test('are compared to the last bit: a mask turns where the probability passes its number', () => {
+    // Below 2^-8 float32 has digits for all 32 bits.
+    const small = Array.from({ length: 4096 }, (_, i) => i).filter((i) => twins.randomByte(stream, i) === 0);
+    expect(small.length).toBeGreaterThan(4);
+    for (const i of small) {
+      const number = twins.randomNumber(stream, i);
+      expect(mask(stream, 4096, number / 2 ** 32)[i]).toBe(0);
+      expect(mask(stream, 4096, (number + 1) / 2 ** 32)[i]).toBe(1);
+    }
+  });
+});
 
 describe('masks', () => {
   test.each([0.01, 0.2, 0.5, 0.9, 0.999])('keep a share of %d, and vary as independent draws do', (p) => {
@@ -156,38 +191,55 @@ describe('masks', () => {
 
   test('equal their twin bit by bit, one probability or one each, with and without rescaling', () => {
     const p = fc.oneof(
-      fc.constantFrom(0, 1, 0.5, Math.fround(0.1), 2 ** -32, 2 ** -33),
+      fc.constantFrom(0, 1, 0.5, Math.fround(0.1), 2 ** -32, 2 ** -33, 1 - 2 ** -24, 255 / 256),
       fc.float({ min: 0, max: 1, noNaN: true }),
     );
-    const x = fc.float({ noNaN: true, noDefaultInfinity: true, min: -8, max: 8 });
-    const entries = fc.array(fc.tuple(x, p, fc.nat(0xffffffff)), { minLength: 1, maxLength: 70 });
+    const special = fc.constantFrom(-0, Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 1e-45);
+    const x = fc.oneof({ arbitrary: fc.float({ min: -8, max: 8 }), weight: 8 }, { arbitrary: special, weight: 1 });
+    // Steps of float32 by which a probability differs from the entry's random number, where it is meant to be near it.
+    const near = fc.option(fc.integer({ min: -2, max: 2 }));
+    const entries = fc.array(fc.tuple(x, p, near), { minLength: 1, maxLength: 70 });
+    const key = fc.tuple(fc.nat(0xffffffff), fc.nat(7), fc.nat(0xffffffff), fc.nat(0xffffffff));
+    const starts = fc.oneof(
+      fc.nat(2 ** 20),
+      fc.nat(64).map((at) => 2 ** 26 - 32 + at),
+      fc.constant(2 ** 45),
+    );
     fc.assert(
-      fc.property(entries, p, fc.boolean(), (list, shared, rescale) => {
+      fc.property(entries, p, near, key, starts, fc.boolean(), (list, chosen, distance, words, at, rescale) => {
         const n = list.length;
-        const random = Uint32Array.from(list, (entry) => entry[2]);
-        const shares = Float32Array.from(list, (entry) => entry[1]);
-        const check = (twin: (data: Float32Array) => number, kernel: () => number) => {
+        const stream = Uint32Array.from(words);
+        const first = at * 64;
+        const nearNumber = (i: number, steps: number) =>
+          Math.min(1, stepped(twins.randomNumber(stream, first + i) / 2 ** 32, steps));
+        const shared = distance === null ? chosen : nearNumber(n - 1, distance);
+        const shares = Float32Array.from(list, ([, own, steps], i) => (steps === null ? own : nearNumber(i, steps)));
+        const check = (twin: (data: Float32Array) => number, kernel: (index: [number, number]) => number) => {
           kernels.floats(dataAt, n + 4).fill(0);
           kernels.floats(dataAt, n).set(list.map((entry) => entry[0]));
-          kernels.words(wordsAt, n).set(random);
           kernels.floats(sharesAt, n).set(shares);
           const expected = Float32Array.from(list, (entry) => entry[0]);
           const kept = twin(expected);
-          expect(kernel()).toBe(kept);
-          expect(kernels.words(dataAt, n).slice()).toEqual(new Uint32Array(expected.buffer));
+          expect(kernel(draw(stream, n, first))).toBe(kept);
+          expect(kernels.floats(dataAt, n).slice()).toEqual(expected);
           // What follows stays 0, as the kernels that come next want it.
           expect([...kernels.words(dataAt + n * 4, 3)]).toEqual([0, 0, 0]);
         };
         check(
-          (data) => twins.keepRandom(data, random, () => shared, rescale),
-          () => ops.keepRandom(dataAt, n, wordsAt, shared, rescale),
+          (data) => twins.keepRandom(data, stream, first, () => shared, rescale),
+          (index) => ops.keepRandom(dataAt, n, bytesAt, streamAt, ...index, shared, rescale),
         );
         check(
-          (data) => twins.keepRandom(data, random, (i) => shares[i]!, rescale),
-          () => ops.keepRandomEach(dataAt, n, wordsAt, sharesAt, rescale),
+          (data) => twins.keepRandom(data, stream, first, (i) => shares[i]!, rescale),
+          (index) => ops.keepRandomEach(dataAt, n, bytesAt, streamAt, ...index, sharesAt, rescale),
         );
       }),
-      { numRuns: 300 },
+      { numRuns: 500 },
     );
   });
 });
+
+/** A float32 some steps above x, which is not negative. */
+function stepped(x: number, steps: number): number {
+  return fromBits(Math.max(0, bitsOf(Math.fround(x)) + steps));
+}

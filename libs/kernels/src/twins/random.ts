@@ -25,17 +25,35 @@ export function randomWord(stream: Uint32Array, index: number): number {
   return philox(words, [stream[0]!, stream[1]!])[index % 4]!;
 }
 
-/** In place; the probabilities are float32. */
+/** Byte `index` of a stream: of sixteen in a counter's words, the lowest of each word first. */
+export function randomByte(stream: Uint32Array, index: number): number {
+  return (randomWord(stream, Math.floor(index / 4)) >>> (8 * (index % 4))) & 0xff;
+}
+
+/** The lower 24 bits of an entry's random number: of word `index` of a stream whose counters begin at 2^63. */
+export function lowerBits(stream: Uint32Array, index: number): number {
+  const counter = Math.floor(index / 4);
+  const words = [counter % 2 ** 32, Math.floor(counter / 2 ** 32) + 2 ** 31, stream[2]!, stream[3]!];
+  return philox(words, [stream[0]!, stream[1]!])[index % 4]! & 0xffffff;
+}
+
+/** What decides on entry `index` of a tensor: a number of 32 bits. */
+export function randomNumber(stream: Uint32Array, index: number): number {
+  return randomByte(stream, index) * 2 ** 24 + lowerBits(stream, index);
+}
+
+/** In place; `data` begins with entry `first`. The probabilities are float32. */
 export function keepRandom(
   data: Float32Array,
-  words: Uint32Array,
+  stream: Uint32Array,
+  first: number,
   probabilityOf: (i: number) => number,
   rescale: boolean,
 ): number {
   let kept = 0;
   data.forEach((x, i) => {
     const p = probabilityOf(i);
-    if (words[i]! < Math.floor(p * 2 ** 32)) {
+    if (randomNumber(stream, first + i) < Math.floor(p * 2 ** 32)) {
       kept++;
       if (rescale) data[i] = f(x / p);
     } else data[i] = 0;
