@@ -63,8 +63,22 @@ export class Combiner {
       shares = this.#columnShares.fill(job.tensors[tensor]!, coefficients, read);
       sharesStride = this.#columnShares.stride;
     }
-    const own = { weights: this.#weights, numbers: this.#numbers, out: this.#out, found, shares, sharesStride };
-    return { kernels, n, index, base, models, stride, count, ...own };
+    // No spread: for each of a model's hundreds of thousands of blocks it costs more than the rest.
+    return {
+      kernels,
+      n,
+      index,
+      base,
+      models,
+      stride,
+      count,
+      weights: this.#weights,
+      numbers: this.#numbers,
+      out: this.#out,
+      found,
+      shares,
+      sharesStride,
+    };
   }
 
   /** Sets to 0 what is not kept of a block's task vectors. */

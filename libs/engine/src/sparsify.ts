@@ -97,7 +97,7 @@ export class Sparsifier {
       const innerBar = from < innerTies ? inner.key - 1 : inner.key;
       const outerBar = outer === null ? LAST_KEY : from < outerTies ? outer.key - 1 : outer.key;
       const squares = ops.keepBand(data + from * 4, to - from, innerBar, outerBar, this.#kept);
-      return { squares, kept: this.#kernels.words(this.#kept, 1)[0]! };
+      return { squares, kept: this.#kernels.wordAt(this.#kept) };
     };
     if (innerTies % n === 0 && outerTies % n === 0) return keep(0, n);
     // In the few blocks where ties end.

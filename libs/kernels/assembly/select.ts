@@ -150,17 +150,36 @@ export function keepBand(data: usize, n: i32, inner: i32, outer: i32, kept: usiz
   let low = f64x2.splat(0);
   let high = f64x2.splat(0);
   let i = 0;
-  for (; i + 4 <= n; i += 4) {
+  for (; i + 8 <= n; i += 8) {
     const at = data + (<usize>i << 2);
     const x = v128.load(at);
-    const a = lowHalf(x);
-    const b = highHalf(x);
-    low = f64x2.add(low, f64x2.mul(a, a));
-    high = f64x2.add(high, f64x2.mul(b, b));
+    const y = v128.load(at, 16);
+    const xLow = lowHalf(x);
+    const xHigh = highHalf(x);
+    const yLow = lowHalf(y);
+    const yHigh = highHalf(y);
+    low = f64x2.add(f64x2.add(low, f64x2.mul(xLow, xLow)), f64x2.mul(yLow, yLow));
+    high = f64x2.add(f64x2.add(high, f64x2.mul(xHigh, xHigh)), f64x2.mul(yHigh, yHigh));
+    const xKeys = v128.and(x, mask);
+    const yKeys = v128.and(y, mask);
+    const xKeep = v128.andnot(i32x4.gt_s(xKeys, inners), i32x4.gt_s(xKeys, outers));
+    const yKeep = v128.andnot(i32x4.gt_s(yKeys, inners), i32x4.gt_s(yKeys, outers));
+    count = i32x4.sub(count, i32x4.add(xKeep, yKeep));
+    v128.store(at, v128.and(x, xKeep));
+    v128.store(at, v128.and(y, yKeep), 16);
+  }
+  if (i + 4 <= n) {
+    const at = data + (<usize>i << 2);
+    const x = v128.load(at);
+    const xLow = lowHalf(x);
+    const xHigh = highHalf(x);
+    low = f64x2.add(low, f64x2.mul(xLow, xLow));
+    high = f64x2.add(high, f64x2.mul(xHigh, xHigh));
     const keys = v128.and(x, mask);
     const keep = v128.andnot(i32x4.gt_s(keys, inners), i32x4.gt_s(keys, outers));
     count = i32x4.sub(count, keep);
     v128.store(at, v128.and(x, keep));
+    i += 4;
   }
   let many = lanes(count);
   let p0 = f64x2.extract_lane(low, 0);

@@ -178,6 +178,7 @@ export class Kernels {
   readonly #bottom: Pointer;
   /** Memory below may have been written to before a reset. */
   #used: Pointer = 0;
+  #all = new Uint32Array(0);
   readonly #widen: Conversions;
   readonly #narrow: Conversions;
 
@@ -242,6 +243,13 @@ export class Kernels {
 
   words(pointer: Pointer, length: number): Uint32Array {
     return new Uint32Array(this.ops.memory.buffer, pointer, length);
+  }
+
+  /** One word: no view is made for it. */
+  wordAt(pointer: Pointer): number {
+    // A view ends when the memory grows.
+    if (this.#all.length === 0) this.#all = new Uint32Array(this.ops.memory.buffer);
+    return this.#all[pointer / 4]!;
   }
 
   /** Raw elements of a floating-point dtype → float32. Exact but for F64. */

@@ -5,14 +5,12 @@
  */
 export function reducePairwise(leaves: Float64Array | number[]): number {
   if (leaves.length === 0) return 0;
-  let level = Float64Array.from(leaves);
-  while (level.length > 1) {
-    const next = new Float64Array(Math.ceil(level.length / 2));
-    for (let i = 0; i < next.length; i++) {
-      const right = level[2 * i + 1];
-      next[i] = right === undefined ? level[2 * i]! : level[2 * i]! + right;
+  // In place: a node is written where nothing is read any more.
+  const nodes = leaves.slice();
+  for (let length = nodes.length; length > 1; length = Math.ceil(length / 2)) {
+    for (let i = 0; i < length; i += 2) {
+      nodes[i / 2] = i + 1 < length ? nodes[i]! + nodes[i + 1]! : nodes[i]!;
     }
-    level = next;
   }
-  return level[0]!;
+  return nodes[0]!;
 }

@@ -16,3 +16,10 @@ test('a sum does not depend on how leaves are dealt out to chunks of a power of 
     ),
   );
 });
+
+test('neighbours are added level by level, and the leaves stay as they are', () => {
+  const leaves = Float64Array.of(1, 2 ** 53, -(2 ** 53), 1, 3);
+  expect(reducePairwise(leaves)).toBe(1 + 2 ** 53 + (-(2 ** 53) + 1) + 3);
+  expect([...leaves]).toEqual([1, 2 ** 53, -(2 ** 53), 1, 3]);
+  expect(reducePairwise([])).toBe(0);
+});
