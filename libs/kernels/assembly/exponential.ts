@@ -30,6 +30,13 @@ export function expOf(x: v128): v128 {
     f64x2.sub(within, f64x2.mul(k, f64x2.splat(LN2_HIGH))),
     f64x2.mul(k, f64x2.splat(LN2_LOW)),
   );
+  // Times 2^k: k is added to the exponent. -1021 <= k <= 1023, and the product is a normal number.
+  return i64x2.add(expSmall(r), i64x2.shl(shifted, 52));
+}
+
+/** exp(r) of both lanes for |r| <= ln 2 / 2, bit by bit as expOf, whose k is 0 there. NaN stays NaN. */
+@inline
+export function expSmall(r: v128): v128 {
   const r2 = f64x2.mul(r, r);
   const r4 = f64x2.mul(r2, r2);
   const q0 = line(Q, r);
@@ -40,9 +47,7 @@ export function expOf(x: v128): v128 {
   const front = f64x2.add(q0, f64x2.mul(r2, q2));
   const back = f64x2.add(f64x2.add(q4, f64x2.mul(r2, q6)), f64x2.mul(r4, q8));
   const q = f64x2.add(front, f64x2.mul(r4, back));
-  const e = f64x2.add(f64x2.splat(1), f64x2.add(r, f64x2.mul(r2, q)));
-  // Times 2^k: k is added to the exponent. -1021 <= k <= 1023, and the product is a normal number.
-  return i64x2.add(e, i64x2.shl(shifted, 52));
+  return f64x2.add(f64x2.splat(1), f64x2.add(r, f64x2.mul(r2, q)));
 }
 
 /** a + b x; a and b lie at `at`. */

@@ -1,9 +1,11 @@
 // arcee_fusion: how much an entry of a task vector matters, by how far its row's softmax has moved.
 
-import { expOf } from './exponential';
+import { expSmall, expOf } from './exponential';
 
 /** Where all of a row's task vector is smaller its series are short: those of fine-tunes mostly are. */
 const NEAR: f32 = 0.015625;
+/** Where a row's base is no further below its largest entry its exp needs no power of two; a little less than ln 2 / 2. */
+const FLAT: f32 = 0.34375;
 /** Up to this squared (p - q) / (p + q) the longer series of the logarithm does. */
 const SERIES: f64 = 0.01;
 /** What keeps probabilities from 0. */
@@ -70,16 +72,17 @@ function laneSum(a: v128, b: v128): f64 {
   );
 }
 
-/** exp(x - most) */
+/** exp(x - most); `flat`: no x is further than FLAT below. */
 @inline
-function weightOf(x: v128, most: f32): v128 {
-  return expOf(f64x2.sub(x, f64x2.splat(<f64>most)));
+function weightOf(x: v128, most: f32, flat: bool): v128 {
+  const below = f64x2.sub(x, f64x2.splat(<f64>most));
+  return flat ? expSmall(below) : expOf(below);
 }
 
 /** exp(x + change - most), which is `weight` exp(change) where `near`. */
 @inline
 function changedWeightOf(x: v128, change: v128, weight: v128, most: f32, near: bool): v128 {
-  return near ? f64x2.mul(weight, expNear(change)) : weightOf(f64x2.add(x, change), most);
+  return near ? f64x2.mul(weight, expNear(change)) : weightOf(f64x2.add(x, change), most, false);
 }
 
 @inline
@@ -91,10 +94,19 @@ function term(q: v128, p: v128, qShare: v128, pShare: v128, near: bool): v128 {
 
 /**
  * Sum over a row of p ln(p / q):  p = softmax(b + d) + 1e-8,  q = softmax(b) + 1e-8. Term i goes to partial sum i mod 4. bMost, tMost: the
- * largest of b and of b + d, or near it. `scratch`: 16 (c + 3) bytes.
+ * largest of b and of b + d, or near it. `near`: all of d is; `flat`: all of b is. `scratch`: 16 (c + 3) bytes.
  */
 @inline
-function divergenceOf(b: usize, d: usize, c: i32, scratch: usize, bMost: f32, tMost: f32, near: bool): f64 {
+function divergenceOf(
+  b: usize,
+  d: usize,
+  c: i32,
+  scratch: usize,
+  bMost: f32,
+  tMost: f32,
+  near: bool,
+  flat: bool,
+): f64 {
   const padded = (c + 3) & ~3;
   const second = <usize>padded << 3;
   let qFront = f64x2.splat(0);
@@ -106,8 +118,8 @@ function divergenceOf(b: usize, d: usize, c: i32, scratch: usize, bMost: f32, tM
     const change = v128.load(d + (<usize>i << 2));
     const front = f64x2.promote_low_f32x4(x);
     const back = f64x2.promote_low_f32x4(backHalf(x));
-    let q0 = weightOf(front, bMost);
-    let q1 = weightOf(back, bMost);
+    let q0 = weightOf(front, bMost, flat);
+    let q1 = weightOf(back, bMost, flat);
     let p0 = changedWeightOf(front, f64x2.promote_low_f32x4(change), q0, tMost, near);
     let p1 = changedWeightOf(back, f64x2.promote_low_f32x4(backHalf(change)), q1, tMost, near);
     if (i + 4 > c) {
@@ -143,6 +155,7 @@ function divergenceOf(b: usize, d: usize, c: i32, scratch: usize, bMost: f32, tM
 /** The divergence of a row, at least 0. */
 function rowDivergence(b: usize, d: usize, c: i32, scratch: usize): f64 {
   let bMosts = f32x4.splat(-Infinity);
+  let bLeasts = f32x4.splat(Infinity);
   let tMosts = bMosts;
   let dMosts = f32x4.splat(0);
   const size = <usize>c << 2;
@@ -151,6 +164,7 @@ function rowDivergence(b: usize, d: usize, c: i32, scratch: usize): f64 {
     const x = v128.load(b + i);
     const change = v128.load(d + i);
     bMosts = f32x4.pmax(bMosts, x);
+    bLeasts = f32x4.pmin(bLeasts, x);
     tMosts = f32x4.pmax(tMosts, f32x4.add(x, change));
     dMosts = f32x4.pmax(dMosts, f32x4.abs(change));
   }
@@ -158,16 +172,20 @@ function rowDivergence(b: usize, d: usize, c: i32, scratch: usize): f64 {
     const x = v128.load32_splat(b + i);
     const change = v128.load32_splat(d + i);
     bMosts = f32x4.pmax(bMosts, x);
+    bLeasts = f32x4.pmin(bLeasts, x);
     tMosts = f32x4.pmax(tMosts, f32x4.add(x, change));
     dMosts = f32x4.pmax(dMosts, f32x4.abs(change));
   }
   const bMost = largest(bMosts);
   const tMost = largest(tMosts);
+  const isFlat = bMost - -largest(f32x4.neg(bLeasts)) <= FLAT;
   // Short series, and the same number added to all of a row changes no softmax.
   const isNear = largest(dMosts) < NEAR;
-  const divergence = isNear
-    ? divergenceOf(b, d, c, scratch, bMost, tMost, true)
-    : divergenceOf(b, d, c, scratch, bMost, tMost, false);
+  const divergence = !isNear
+    ? divergenceOf(b, d, c, scratch, bMost, tMost, false, false)
+    : isFlat
+      ? divergenceOf(b, d, c, scratch, bMost, tMost, true, true)
+      : divergenceOf(b, d, c, scratch, bMost, tMost, true, false);
   // Rounding may bring a divergence of nothing below 0.
   return divergence < 0 ? 0 : divergence;
 }

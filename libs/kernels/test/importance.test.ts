@@ -17,17 +17,15 @@ function importances(from: Float32Array, change: Float32Array, c: number, known?
   return kernels.floats(delta, from.length).slice();
 }
 
-const value = fc.float({ min: -200, max: 200, noNaN: true });
-/** Task vectors of any size, and small and smaller ones, for which the kernel has shorter ways. */
-const changes = [200, 0.3, 0.015].map((most) =>
-  fc.float({ min: Math.fround(-most), max: Math.fround(most), noNaN: true }),
-);
+const upTo = (most: number) => fc.float({ min: Math.fround(-most), max: Math.fround(most), noNaN: true });
+/** Bases and task vectors of any size, and small and smaller ones, for which the kernel has shorter ways. */
+const [bases, changes] = [[200, 0.2, 0.17].map(upTo), [200, 0.3, 0.015].map(upTo)];
 const matrix = fc.tuple(fc.integer({ min: 1, max: 40 }), fc.integer({ min: 0, max: 4 })).chain(([c, rows]) =>
   fc.tuple(
     fc.constant(c),
     fc
-      .oneof(...changes.map((change) => fc.constant(change)))
-      .chain((change) => fc.array(fc.tuple(value, change), { minLength: c * rows, maxLength: c * rows })),
+      .tuple(fc.constantFrom(...bases), fc.constantFrom(...changes))
+      .chain((pair) => fc.array(fc.tuple(...pair), { minLength: c * rows, maxLength: c * rows })),
   ),
 );
 
@@ -66,6 +64,29 @@ describe('rowImportance', () => {
     change[9] = Number.NaN;
     const got = importances(new Float32Array(3 * c).fill(1), change, c);
     expect([...got].map(Number.isNaN)).toEqual(Array.from({ length: 3 * c }, (_, i) => i >= c && i < 2 * c));
+  });
+
+  test('a row with NaN or infinity is NaN in every way of the kernel', () => {
+    for (const change of [1, 2 ** -10]) {
+      for (const odd of [Number.NaN, Number.POSITIVE_INFINITY]) {
+        const row = (at: number) => Float32Array.from({ length: 9 }, (_, i) => (i === at ? odd : i / 64));
+        for (const at of [0, 5, 8]) {
+          const got = importances(row(at), new Float32Array(9).fill(change, 2), 9);
+          expect([...got]).toEqual(new Array(9).fill(Number.NaN));
+        }
+      }
+    }
+  });
+
+  test('a base of minus infinity weighs nothing', () => {
+    const [from, change] = [Float32Array.from({ length: 8 }, (_, i) => i / 64), new Float32Array(8).fill(0.01, 3)];
+    const without = importances(from.slice(0, 7), change.slice(0, 7), 7);
+    from[7] = Number.NEGATIVE_INFINITY;
+    importances(from, change, 8)
+      .slice(0, 7)
+      .forEach((x, i) => {
+        expect(Math.abs(x - without[i]!)).toBeLessThanOrEqual(1e-5 * without[i]!);
+      });
   });
 
   test('what is known of rows is taken, and what is not is written', () => {
