@@ -53,7 +53,8 @@ export class Scanner {
           !countsNonzero &&
           reader.isRawPair(span, columns[i]!),
       );
-      const blockwise = windows.some((window, i) => window !== null && !isRaw[i]);
+      const areShares = view.areShares && !countsNonzero;
+      const blockwise = !areShares && windows.some((window, i) => window !== null && !isRaw[i]);
       const first = passed - span.start;
       reader.forEachChunk(span, view.wanted(columns), (chunk) => {
         if (isRaw.includes(true)) {
@@ -66,6 +67,17 @@ export class Scanner {
               if (window === null || !pair) return;
               const [model, base] = [pair.model + at * 2, pair.base + at * 2];
               above[i]! += this.#countRaw(model, base, n, window, areas[i]!, first + chunk.start + at);
+            });
+          }
+        }
+        if (areShares) {
+          // Nothing else of a block is looked at.
+          for (let at = 0; at < chunk.count; at += BLOCK) {
+            const n = Math.min(BLOCK, chunk.count - at);
+            windows.forEach((window, i) => {
+              if (window === null) return;
+              const data = present(chunk.shares(columns[i]!)) + at * 4;
+              above[i]! += this.#count(data, n, window, areas[i]!, first + chunk.start + at, view.signed);
             });
           }
         }
@@ -178,6 +190,7 @@ export class Scanner {
     const found = survey?.found[at] ?? [];
     return {
       signed: ranking?.order === 'value',
+      areShares: values === 'shares',
       /** Magnitudes of the inputs themselves, which the kernels count without a detour. */
       isInput: values === undefined && ranking?.order !== 'value',
       wanted: (columns: number[]) =>
@@ -185,6 +198,7 @@ export class Scanner {
       /** `floors`: as Ranking.values takes them. */
       columns: (read: ReadBlock, floors: (() => number[]) | null): ((column: number) => Pointer) => {
         if (values === undefined) return (column) => read.at(column);
+        if (values === 'shares') return (column) => present(read.shares) + column * read.sharesStride;
         const block = this.#scene.toBlock(read, found);
         values(block, floors);
         return ranking?.of === 'all' ? () => block.out : (column) => read.at(column);
@@ -277,6 +291,11 @@ export class Scanner {
     if (words > this.#area.words) this.#area = { pointer: this.#scene.kernels.allocate(words * 4), words };
     return this.#area.pointer;
   }
+}
+
+function present(shares: Pointer | null): Pointer {
+  if (shares === null) throw new TypeError('a ranking of shares is for methods that have some');
+  return shares;
 }
 
 /** How many magnitudes are not 0. */

@@ -48,6 +48,8 @@ export interface Chunk {
   outBytes(area: OutArea): Uint8Array;
   /** Where the raw bytes of a model and of the base are. */
   rawPair(model: number): { model: Pointer; base: Pointer };
+  /** Where a model's shares are, as in ReadBlock, of the chunk's first entry; null where there are none. */
+  shares(model: number): Pointer | null;
 }
 
 /**
@@ -143,6 +145,7 @@ export class SpanReader {
       outAt: (block, area) => areaAt(area) + (block.index - start) * area.width,
       outBytes: (area) => this.#kernels.bytes(areaAt(area), count * area.width),
       rawPair: (model) => ({ model: this.#rawModels[model]!, base: this.#rawBase }),
+      shares: (model) => rows?.at(model, start - first) ?? null,
     };
   }
 
@@ -150,8 +153,9 @@ export class SpanReader {
   #fillRows(rows: RowShares, tensor: JobTensor, rule: ShareRule, first: number, count: number): void {
     for (let at = 0; at < count; at += BLOCK) {
       const n = Math.min(BLOCK, count - at);
-      const base = tensor.overVectors ? this.#float32(tensor.base!, this.#rawBase, at, n, this.#base) : null;
-      if (base !== null && rule.by === 'method') this.#kernels.ops.scale(base, 1, rows.baseAt(at), n);
+      const kept = rule.by === 'method' ? rows.baseAt(at) : this.#base;
+      const base = tensor.overVectors ? this.#float32(tensor.base!, this.#rawBase, at, n, kept) : null;
+      if (base !== null && base !== kept && rule.by === 'method') this.#kernels.ops.scale(base, 1, kept, n);
       tensor.models.forEach((source, model) => {
         const [raw, target] = [this.#rawModels[model]!, rows.at(model, at)];
         if (base !== null) this.#subtract(source, raw, at, n, base, target);

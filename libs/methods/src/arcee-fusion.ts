@@ -37,9 +37,7 @@ export const arceeFusion = defineMethod({
       valuesOnly: true,
       order: 'magnitude',
       places: ({ elements }) => [0.25, 0.5, 0.75].map((share) => elements - Math.floor(share * (elements - 1))),
-      values({ kernels, models, n, ...block }) {
-        kernels.ops.scale(sharesOf(block), 1, models, n);
-      },
+      values: 'shares',
     },
   ],
   combine({ kernels, models, base, out, n, found, ...block }) {
@@ -60,7 +58,11 @@ function thresholdOf(found: Found[]): number {
   return second + 1.5 * (third - first);
 }
 
+const someValue = new Float32Array(1);
+const sameBits = new Uint32Array(someValue.buffer);
+
 /** The bits of a float32 that is not negative. */
 function keyOf(value: number): number {
-  return new Uint32Array(Float32Array.of(value).buffer)[0]!;
+  someValue[0] = value;
+  return sameBits[0]!;
 }

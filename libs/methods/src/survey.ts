@@ -26,11 +26,11 @@ export interface Ranking {
   /** Only the values there are used, and not where entries equal to them end, which may take another look at the inputs. */
   valuesOnly?: true;
   /**
-   * Writes the values of a block: over the models' inputs for `of: models`, to `block.out` for `of: all`. Absent: the inputs themselves
-   * are ranked. `block.weights` is not set. `floors`: by column; a value below its floor may be written as any other number below it. Null:
+   * Writes the values of a block: over the models' inputs for `of: models`, to `block.out` for `of: all`. Shares: those of the models
+   * (Block.shares), where the method has them, are the values as they are. Absent: the inputs themselves are ranked. `block.weights` is not set. `floors`: by column; a value below its floor may be written as any other number below it. Null:
    * all values matter.
    */
-  values?(block: Block, floors: (() => readonly number[]) | null): void;
+  values?: 'shares' | ((block: Block, floors: (() => readonly number[]) | null) => void);
 }
 
 /**
