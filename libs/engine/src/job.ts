@@ -1,5 +1,6 @@
 import type { Dtype } from '@amalgam/contracts';
 import type { Found, Rank, Settings } from '@amalgam/methods';
+import type { Group, Order, Search } from './order.js';
 import type { SourceOf } from './source.js';
 import type { VectorDtype, VectorPlace } from './vector-layout.js';
 
@@ -119,6 +120,8 @@ export interface MaskOutput {
 }
 
 export type Task =
+  /** Finds places of a group that one thread searches by itself, see searchGroup: a Place each, or null. */
+  | { kind: 'search'; order: Order; group: Group; searches: Search[]; bytes: number }
   /** Looks into each window (null: none to look into), of the task vectors or of a ranking. */
   | {
       kind: 'scan';

@@ -11,6 +11,7 @@ import { MaskWriter } from './mask-writer.js';
 import { Passes, type PassScene } from './passes.js';
 import { rowRulesByTensor } from './rows.js';
 import { Scanner } from './scan.js';
+import { searchGroup } from './search.js';
 import { SpanReader } from './span-reader.js';
 import { surveysOf } from './surveys.js';
 
@@ -60,6 +61,10 @@ export class MergeThread implements JobThread<Task> {
   perform(task: Task): unknown {
     const combiner = this.#combiner;
     switch (task.kind) {
+      case 'search': {
+        const run = async <T>(part: Task) => this.perform(part) as T;
+        return searchGroup(this.#job, task.order, task.group, task.searches, task.bytes, run);
+      }
       case 'scan':
         return this.#scanner.scan(task.spans, task.windows, task.naming, task.survey, task.countsNonzero);
       case 'sample':

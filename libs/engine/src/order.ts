@@ -37,10 +37,17 @@ export function toRank(rank: Rank, nonzero: number): number | null {
   return nonzero === 0 ? null : Math.max(1, Math.floor(nonzero * rank.shareOfNonzero));
 }
 
-/** The key at a place, and where in each tensor the entries equal to it that come no later end. */
+/** The key at a place, and the tensor and index in it where the entries equal to it that come no later end. */
 export interface Place {
   key: number;
-  of(tensor: number): Cut;
+  tensor: number;
+  end: number;
+}
+
+/** A place as it falls in a tensor. */
+export function cutAt({ key, tensor, end }: Place, index: number): Cut {
+  if (index === tensor) return { key, tieEnd: end };
+  return { key, tieEnd: index < tensor ? Number.MAX_SAFE_INTEGER : 0 };
 }
 
 /** Keys of magnitudes are below 2^31, those of values below 2^32; no window reaches further. */
@@ -65,21 +72,13 @@ export function keyToValue(key: number, signed: boolean): number {
 export function placeAt(key: number, spans: Span[], end: number): Place {
   let left = end;
   for (const { tensor, start, count } of spans) {
-    if (left <= count) return endingAt(key, tensor, start + left);
+    if (left <= count) return { key, tensor, end: start + left };
     left -= count;
   }
   throw new RangeError(`the spans have no entry ${end}`);
 }
 
-/** A place whose entries of equal key end at an index of a tensor. */
-export function endingAt(key: number, last: number, end: number): Place {
-  return {
-    key,
-    of: (tensor) => ({ key, tieEnd: tensor === last ? end : tensor < last ? Number.MAX_SAFE_INTEGER : 0 }),
-  };
-}
-
 /** A place before which all entries of its key lie. */
 export function withAllEquals(key: number): Place {
-  return { key, of: () => ({ key, tieEnd: Number.MAX_SAFE_INTEGER }) };
+  return { key, tensor: Number.MAX_SAFE_INTEGER, end: 0 };
 }

@@ -2,7 +2,6 @@ import { firstWindows } from './first-windows.js';
 import { allOrFirstFailure } from './gather.js';
 import type { Job, ScanResult, Span, Task, Window } from './job.js';
 import {
-  endingAt,
   type Group,
   lastKey,
   type Order,
@@ -42,7 +41,7 @@ export async function searchGroup(
   bytes: number,
   run: RunTask,
 ): Promise<(Place | null)[]> {
-  if (group.elements === 0) return searches.map(() => ({ key: 0, of: () => ({ key: 0, tieEnd: 0 }) }));
+  if (group.elements === 0) return searches.map(() => ({ key: 0, tensor: 0, end: 0 }));
   const tasks = toTasks(group.tensors, job.chunkElements, scanTarget(group.elements, job.chunkElements));
   const { naming, tiesMatter } = order;
   // Which task has how many equals tells where ties end. Where that does not matter one histogram serves for all tasks.
@@ -156,7 +155,7 @@ async function locateTies(
   const { naming } = order;
   const task: Task = { kind: 'locate', spans, model, naming, key, nth: left, survey: toSurvey(order, spans) };
   const end = await run<{ tensor: number; tieEnd: number }>(task);
-  return endingAt(key, end.tensor, end.tieEnd);
+  return { key, tensor: end.tensor, end: end.tieEnd };
 }
 
 /** Visits the items, `limit` at a time. */

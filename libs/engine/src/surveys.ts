@@ -12,7 +12,7 @@ import {
 import { allOrFirstFailure } from './gather.js';
 import type { Job } from './job.js';
 import { HISTOGRAM_BYTES } from './memory.js';
-import { type Group, keyToValue, type Order, type RunTask } from './order.js';
+import { cutAt, type Group, keyToValue, type Order, type RunTask } from './order.js';
 import { GROUPS_AT_ONCE, mapLimited, searchGroup } from './search.js';
 import { toTasks } from './spans.js';
 import type { Bands } from './trim.js';
@@ -122,7 +122,7 @@ async function rank(
           const place = places[next++] ?? null;
           return place === null
             ? []
-            : [{ value: keyToValue(place.key, signed), tieEnd: place.of(tensor.index).tieEnd }];
+            : [{ value: keyToValue(place.key, signed), tieEnd: cutAt(place, tensor.index).tieEnd }];
         }),
       );
       found[tensor.index]![index] = { kind: 'marks', columns: marks };

@@ -1,11 +1,12 @@
 import type { Rank } from '@amalgam/methods';
 import { describe, expect, test } from 'vitest';
 import type { Job, Task, Window } from '../src/job.js';
-import type { Order } from '../src/order.js';
+import { cutAt, type Order } from '../src/order.js';
 import { planMerge } from '../src/plan.js';
 import { type RunTask, searchGroup } from '../src/search.js';
 import { withThreads } from '../src/session.js';
 import { countElements, sample } from '../src/spans.js';
+import { findBands } from '../src/trim.js';
 import { input, tempDir, writeModel } from './support.js';
 
 const CHUNK = 2 ** 14;
@@ -91,7 +92,7 @@ type Searched = Awaited<ReturnType<typeof search>>;
 function expectRanks({ places, keys }: Searched, ranks: (number | null)[]): void {
   const upTo = places.map((place) => {
     if (place === null) return null;
-    const { key, tieEnd } = place.of(0);
+    const { key, tieEnd } = cutAt(place, 0);
     return keys.reduce((count, own, i) => count + (own > key || (own === key && i < tieEnd) ? 1 : 0), 0);
   });
   expect(upTo).toEqual(ranks);
@@ -217,6 +218,48 @@ describe('where the sample misleads', () => {
     const got = await search({ dtype: 'BF16', elements, value, ranks: [rank, elements / 2], bytes: 2 ** 16 });
     expectRanks(got, [rank, elements / 2]);
     expect(got.looks).toBeGreaterThan(1);
+  });
+});
+
+describe('what each model keeps', () => {
+  test.each(['tensor', 'model'])('scope %s: is found alike by one thread and by all', async (scope) => {
+    const dir = tempDir();
+    const random = draws(5);
+    const sizes = { large: 5 * CHUNK + 3, small: 40, one: 1, none: 0 };
+    const tensors = (scale: number) =>
+      Object.fromEntries(
+        Object.entries(sizes).map(([name, elements]) => {
+          const values = Float32Array.from({ length: elements }, () => Math.fround((random() - 0.5) * scale));
+          return [name, { dtype: 'BF16' as const, shape: [elements], values }];
+        }),
+      );
+    const files = [
+      await input(await writeModel(dir, 'base', tensors(1)), 'base'),
+      await input(await writeModel(dir, 'a', tensors(1.1)), 'a'),
+      await input(await writeModel(dir, 'b', tensors(0.9)), 'b'),
+    ];
+    const models = [{ model: 'a', parameters: { density: 0.4, gamma: 0.05 } }, { model: 'b' }];
+    const recipe = { method: 'breadcrumbs', base: 'base', models, parameters: { scope } };
+    const inputs = { base: files[0]!, models: files.slice(1) };
+    const plan = planMerge(recipe, inputs, { threads: 2, chunkElements: CHUNK });
+    const options = { pathOf: (at: number) => files[at]!.path };
+    const whole = { bytesTotal: 0, outWidth: 4, coefficients: null };
+    const kinds: string[][] = [];
+    const [byOne, byAll] = await withThreads(plan, options, whole, ({ job, run }) =>
+      Promise.all(
+        [undefined, 0].map((oneThread, i) => {
+          const noting: RunTask = (task) => {
+            kinds[i] = [...(kinds[i] ?? []), task.kind];
+            return run(task);
+          };
+          return findBands(job, noting, oneThread);
+        }),
+      ),
+    );
+    expect(byOne).toEqual(byAll);
+    expect(byOne!.byTensor.flat().length).toBeGreaterThan(0);
+    expect(new Set(kinds[0])).toEqual(new Set(['search']));
+    expect(kinds[1]).toContain('scan');
   });
 });
 

@@ -10,6 +10,7 @@ export type Answer = { ok: true; value: unknown } | { ok: false; error: PlainErr
 
 /** A job in a thread: runs its tasks one at a time, with buffers that are laid out once. */
 export interface JobThread<Task> {
+  /** A promise is waited for; no other task comes meanwhile. */
   perform(task: Task): unknown;
   /** Called when the job has ended well: closes its files. Otherwise they close with the thread. */
   close(): void;
@@ -30,7 +31,7 @@ export function serveJobs<Job, Task>(begin: (job: Job, kernels: Kernels) => JobT
     current = undefined;
     return kernels.reset();
   };
-  parentPort?.on('message', (message: Message) => {
+  parentPort?.on('message', async (message: Message) => {
     if (message.kind === 'begin') {
       // With the first task, which then tells what went wrong.
       start = () => begin(message.job as Job, kernels);
@@ -38,7 +39,7 @@ export function serveJobs<Job, Task>(begin: (job: Job, kernels: Kernels) => JobT
     }
     let answer: Answer;
     try {
-      answer = { ok: true, value: handle(message) };
+      answer = { ok: true, value: await handle(message) };
     } catch (error) {
       answer = { ok: false, error: toPlain(error) };
     }
