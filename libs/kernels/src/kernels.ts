@@ -66,6 +66,7 @@ interface Exports {
   largestMagnitude(src: Pointer, n: number): number;
   unify(deltas: Pointer, stride: number, count: number, dst: Pointer, n: number): void;
   takeAgreed(data: Pointer, unified: Pointer, n: number): void;
+  sumShared(data: Pointer, unified: Pointer, n: number): number;
   packNonzero(src: Pointer, dst: Pointer, n: number): void;
   keepLarger(best: Pointer, candidate: Pointer, n: number): void;
   sumAgreed(
@@ -100,6 +101,7 @@ interface Exports {
     n: number,
   ): void;
   variance(deltas: Pointer, stride: number, count: number, dst: Pointer, n: number): void;
+  keepVaried(deltas: Pointer, stride: number, count: number, key: number, ties: number, n: number): void;
   keepWhere(data: Pointer, values: Pointer, n: number, bar: number): void;
   rowImportance(base: Pointer, delta: Pointer, rows: number, c: number, scratch: Pointer, known: Pointer): void;
   balance(deltas: Pointer, stride: number, count: number, table: Pointer, n: number): void;

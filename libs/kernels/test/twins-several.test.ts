@@ -148,6 +148,28 @@ describe('kernels over several task vectors are bit-equal to their twins', () =>
     );
   });
 
+  test('keepVaried: any bar, one that some elements have, ties up to any element', () => {
+    fc.assert(
+      fc.property(cast, word, fc.nat(130), ([k, rows], bits, ties) => {
+        const streams = putStreams(rows, k);
+        const n = streams[0]!.length;
+        ops.variance(deltas, 512, k, d, n);
+        for (const bar of [bits, ...readWords(d, Math.min(n, 3))]) {
+          // NaN is NaN, whatever its payload.
+          const key = Math.min(bar & 0x7fffffff, 0x7f800000);
+          putStreams(rows, k);
+          const data = streams.map((_, m) => readWords(deltas + m * 512, n));
+          spread.keepVaried(data, key, ties);
+          ops.keepVaried(deltas, 512, k, key, ties, n);
+          data.forEach((own, m) => {
+            expect(readWords(deltas + m * 512, n)).toEqual(own);
+          });
+        }
+      }),
+      { numRuns: 200 },
+    );
+  });
+
   test('the elected task vectors add up to what electMerge sums', () => {
     fc.assert(
       fc.property(rowsOf(4), (rows) => {

@@ -27,7 +27,7 @@ const vectors = fc.tuple(fc.integer({ min: 1, max: 5 }), fc.nat(70)).chain(([cou
 /** Numbers with NaN as one and -0 as another. */
 const plain = (list: Float32Array) => [...list];
 
-test('unify, takeAgreed and packNonzero are equal to their twins', () => {
+test('unify, takeAgreed, sumShared and packNonzero are equal to their twins', () => {
   fc.assert(
     fc.property(vectors, (list) => {
       const n = list[0]!.length;
@@ -44,9 +44,12 @@ test('unify, takeAgreed and packNonzero are equal to their twins', () => {
       list.forEach((vector, k) => {
         const at = deltas + k * STRIDE;
         const taken = vector.slice();
+        const shared = ops.sumShared(at, out, padded);
         ops.takeAgreed(at, out, padded);
         twin.takeAgreed(taken, unified);
         expect(plain(kernels.floats(at, n))).toEqual(plain(taken));
+        expect(shared).toBe(ops.sumMagnitudes(at, n));
+        expect(shared).toBe(twin.sumShared(vector, unified));
 
         const packed = new Uint8Array(Math.ceil(n / 8));
         twin.packNonzero(taken, packed);

@@ -1,5 +1,4 @@
 import { Type } from '@amalgam/contracts';
-import type { Pointer } from '@amalgam/kernels';
 import { type Block, defineMethod } from './definition.js';
 import { type Found, sumsOf } from './survey.js';
 
@@ -29,9 +28,12 @@ export const emr = defineMethod({
       kind: 'sums',
       scope: 'model',
       measure(block) {
-        const whole = magnitudesOf(block);
-        selectShared(block);
-        return [...whole, ...magnitudesOf(block)];
+        const { kernels, models, stride, count, out, n } = block;
+        const sums: number[] = [];
+        for (let k = 0; k < count; k++) sums.push(kernels.ops.sumMagnitudes(models + k * stride, n));
+        kernels.ops.unify(models, stride, count, out, padded(n));
+        for (let k = 0; k < count; k++) sums.push(kernels.ops.sumShared(models + k * stride, out, padded(n)));
+        return sums;
       },
       join: (tensors) =>
         (tensors[0]?.sums ?? []).map((_, at) =>
@@ -52,19 +54,10 @@ function padded(n: number): number {
   return Math.ceil(n / 4) * 4;
 }
 
-function vectorsOf({ models, stride, count }: Block): Pointer[] {
-  return Array.from({ length: count }, (_, i) => models + i * stride);
-}
-
-function magnitudesOf(block: Block): number[] {
-  return vectorsOf(block).map((data) => block.kernels.ops.sumMagnitudes(data, block.n));
-}
-
 /** Leaves mᵢ u of each task vector. */
-function selectShared(block: Block): void {
-  const { ops } = block.kernels;
-  ops.unify(block.models, block.stride, block.count, block.out, padded(block.n));
-  for (const data of vectorsOf(block)) ops.takeAgreed(data, block.out, padded(block.n));
+function selectShared({ kernels, models, stride, count, out, n }: Block): void {
+  kernels.ops.unify(models, stride, count, out, padded(n));
+  for (let k = 0; k < count; k++) kernels.ops.takeAgreed(models + k * stride, out, padded(n));
 }
 
 function rescalers(found: Found[]): number[] {

@@ -1,7 +1,6 @@
 import { Type } from '@amalgam/contracts';
-import type { Kernels, Pointer } from '@amalgam/kernels';
 import { type Block, defineMethod } from './definition.js';
-import { type Mark, marksOf, type Survey, sumsOf } from './survey.js';
+import { marksOf, type Survey, sumsOf } from './survey.js';
 
 export const sce = defineMethod({
   name: 'sce',
@@ -40,7 +39,10 @@ export const sce = defineMethod({
       scope: 'tensor',
       measure(block) {
         if (!isWhole) keepSelected(block);
-        return modelsOf(block).map((data) => block.kernels.ops.sumSquares(data, block.n));
+        const { kernels, models, stride, count, n } = block;
+        const sums: number[] = [];
+        for (let k = 0; k < count; k++) sums.push(kernels.ops.sumSquares(models + k * stride, n));
+        return sums;
       },
     };
     if (isWhole) return [squares];
@@ -73,26 +75,18 @@ function padded(n: number): number {
   return Math.ceil(n / 4) * 4;
 }
 
-function modelsOf({ models, stride, count }: Block): Pointer[] {
-  return Array.from({ length: count }, (_, i) => models + i * stride);
-}
-
 function writeVariance({ kernels, models, stride, count, out, n }: Block): void {
   kernels.ops.variance(models, stride, count, out, padded(n));
 }
 
-/** Sets to 0 what is not selected, in every task vector of the block. */
-function keepSelected(block: Block): void {
-  const mark = marksOf(block.found, 0)[0]?.[0];
-  if (mark === undefined) return;
-  writeVariance(block);
-  for (const data of modelsOf(block)) keepUpTo(block.kernels, data, block.out, block, mark);
-}
+const someValue = new Float32Array(1);
+const sameBits = new Uint32Array(someValue.buffer);
 
-/** Sets to 0 the entries whose value comes later than the mark. */
-function keepUpTo(kernels: Kernels, data: Pointer, values: Pointer, { index, n }: Block, mark: Mark): void {
-  const key = new Uint32Array(Float32Array.of(mark.value).buffer)[0]!;
+/** Sets to 0 what is not selected, in every task vector of the block. */
+function keepSelected({ kernels, models, stride, count, index, n, found }: Block): void {
+  const mark = marksOf(found, 0)[0]?.[0];
+  if (mark === undefined) return;
+  someValue[0] = mark.value;
   const ties = Math.min(Math.max(mark.tieEnd - index, 0), n);
-  kernels.ops.keepWhere(data, values, ties, key - 1);
-  kernels.ops.keepWhere(data + ties * 4, values + ties * 4, n - ties, key);
+  kernels.ops.keepVaried(models, stride, count, sameBits[0]!, ties, padded(n));
 }

@@ -1,4 +1,6 @@
 /** Plain TypeScript twins of assembly/unify.ts. */
+import { sumMagnitudes } from './arithmetic.js';
+
 const f = Math.fround;
 
 export function unify(deltas: Float32Array[], dst: Float32Array): void {
@@ -14,6 +16,12 @@ export function takeAgreed(data: Float32Array, unified: Float32Array): void {
     const [own, all] = [data[i]!, unified[i]!];
     data[i] = (own > 0 && all > 0) || (own < 0 && all < 0) ? all : 0;
   }
+}
+
+export function sumShared(data: Float32Array, unified: Float32Array): number {
+  const taken = data.slice();
+  takeAgreed(taken, unified);
+  return sumMagnitudes(taken);
 }
 
 export function packNonzero(src: Float32Array, dst: Uint8Array): void {
