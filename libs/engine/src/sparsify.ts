@@ -1,5 +1,5 @@
 import { type Kernels, type Pointer, randomStream } from '@amalgam/kernels';
-import { BLOCK, type Sparsify } from '@amalgam/methods';
+import { BLOCK, type ByChance, type ByRankedChance, type Sparsify } from '@amalgam/methods';
 import type { Band, Cut, Job } from './job.js';
 import type { ReadBlock } from './span-reader.js';
 
@@ -37,7 +37,9 @@ export class Sparsifier {
 
   /** As apply, and sums up the squares of what there was before. */
   measure(tensor: number, block: ReadBlock, model: number, band: Band | null): Kept {
+    const sparsify = this.#byTensor[tensor]!;
     if (band !== null) return this.#keepBand(block, model, band);
+    if (sparsify !== null && sparsify.by !== 'magnitude') return this.#keepByChance(tensor, block, model, sparsify);
     const squares = this.#kernels.ops.sumSquares(block.at(model), block.n);
     return { squares, kept: this.apply(tensor, block, model, band) };
   }
@@ -51,29 +53,30 @@ export class Sparsifier {
       case 'magnitude':
         if (band !== null) return this.#keepBand(block, model, band).kept;
         return ops.keepMarked(data, sharesOf(block, model), n);
-      case 'chance': {
-        const density = sparsify.densities[model]!;
-        const { stream, low, high } = this.#draw(tensor, model, sparsify.seed, block);
-        return ops.keepRandom(data, n, this.#bytes, stream, low, high, density, sparsify.rescale);
-      }
-      case 'ranked chance': {
-        const chances = block.chances(model);
-        const { stream, low, high } = this.#draw(tensor, model, sparsify.seed, block);
-        return ops.keepRandomEach(data, n, this.#bytes, stream, low, high, chances, sparsify.rescale);
-      }
+      default:
+        return this.#keepByChance(tensor, block, model, sparsify).kept;
     }
+  }
+
+  #keepByChance(tensor: number, block: ReadBlock, model: number, sparsify: ByChance | ByRankedChance): Kept {
+    const { ops } = this.#kernels;
+    const { index, n } = block;
+    const { seed, rescale } = sparsify;
+    const [data, bytes, kept] = [block.at(model), this.#bytes, this.#kept];
+    const [low, high] = [index % 2 ** 32, Math.floor(index / 2 ** 32)];
+    const stream = this.#draw(tensor, model, seed, block);
+    const squares =
+      sparsify.by === 'chance'
+        ? ops.keepRandom(data, n, bytes, stream, low, high, sparsify.densities[model]!, rescale, kept)
+        : ops.keepRandomEach(data, n, bytes, stream, low, high, block.chances(model), rescale, kept);
+    return { squares, kept: this.#kernels.wordAt(kept) };
   }
 
   /**
    * Random bytes of the block's entries, sixteen for each counter of the generator, which wants four counters at once: blocks begin at
-   * multiples of 64 entries. Returns the stream, and the index of the first entry in halves.
+   * multiples of 64 entries. Returns the stream.
    */
-  #draw(
-    tensor: number,
-    model: number,
-    seed: number,
-    { index, n }: ReadBlock,
-  ): { stream: Pointer; low: number; high: number } {
+  #draw(tensor: number, model: number, seed: number, { index, n }: ReadBlock): Pointer {
     if (tensor !== this.#tensor) {
       const { name, models } = this.#job.tensors[tensor]!;
       models.forEach((_, i) => {
@@ -85,7 +88,7 @@ export class Sparsifier {
     const stream = this.#streams + model * STREAM_BYTES;
     const words = Math.ceil(n / 4);
     this.#kernels.ops.randomWords(stream, counter % 2 ** 32, Math.floor(counter / 2 ** 32), this.#bytes, words);
-    return { stream, low: index % 2 ** 32, high: Math.floor(index / 2 ** 32) };
+    return stream;
   }
 
   #keepBand({ at, index, n }: ReadBlock, model: number, { inner, outer }: Band): Kept {

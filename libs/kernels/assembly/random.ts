@@ -1,6 +1,8 @@
 // Random masks from a counter-based generator: a word depends on its stream and its index only, so chunks and threads may ask
 // for any part of a stream in any order. Philox4x32-10 (Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011).
 
+import { highHalf, lowHalf, sumSquares } from './arithmetic';
+
 const M0: i32 = <i32>0xd2511f53;
 const M1: i32 = <i32>0xcd9e8d57;
 const W0: u32 = 0x9e3779b9;
@@ -142,13 +144,128 @@ function iota(): v128 {
 
 /** Divides four entries, and sets those to +0 that are dropped. */
 @inline
-function divideKept(at: usize, divisor: v128, drop: v128): void {
-  v128.store(at, v128.andnot(f32x4.div(v128.load(at), divisor), drop));
+function divideKept(at: usize, x: v128, divisor: v128, drop: v128): void {
+  v128.store(at, v128.andnot(f32x4.div(x, divisor), drop));
+}
+
+/** floor(256 p) of four probabilities. */
+@inline
+function barBytes(probabilities: usize): v128 {
+  const bars = f32x4.floor(f32x4.mul(v128.load(probabilities), f32x4.splat(256)));
+  // The units of a float32 from 2^23 on are its lowest bits.
+  return v128.and(f32x4.add(bars, f32x4.splat(8388608)), i32x4.splat(0x1ff));
+}
+
+/** Of sixteen probabilities; 256 becomes 255, whose ties stay. */
+@inline
+function barsOf16(probabilities: usize): v128 {
+  const front = i16x8.narrow_i32x4_s(barBytes(probabilities), barBytes(probabilities + 16));
+  const back = i16x8.narrow_i32x4_s(barBytes(probabilities + 32), barBytes(probabilities + 48));
+  return i8x16.narrow_i16x8_u(front, back);
+}
+
+@inline
+function addFront(sum: v128, x: v128): v128 {
+  const half = lowHalf(x);
+  return f64x2.add(sum, f64x2.mul(half, half));
+}
+
+@inline
+function addBack(sum: v128, x: v128): v128 {
+  const half = highHalf(x);
+  return f64x2.add(sum, f64x2.mul(half, half));
+}
+
+/** The sum of squares of n entries, in the order of sumSquares: `low` and `high` hold those of the first `i`, a multiple of four. */
+@inline
+function finishSquares(low: v128, high: v128, data: usize, i: i32, n: i32): f64 {
+  for (; i + 4 <= n; i += 4) {
+    const x = v128.load(data + (<usize>i << 2));
+    low = addFront(low, x);
+    high = addBack(high, x);
+  }
+  let p0 = f64x2.extract_lane(low, 0);
+  let p1 = f64x2.extract_lane(low, 1);
+  let p2 = f64x2.extract_lane(high, 0);
+  for (let lane = 0; i < n; i++, lane++) {
+    const x = <f64>load<f32>(data + (<usize>i << 2));
+    if (lane == 0) p0 += x * x;
+    else if (lane == 1) p1 += x * x;
+    else p2 += x * x;
+  }
+  return (p0 + p1) + (p2 + f64x2.extract_lane(high, 1));
+}
+
+/** keepRandom, or with `each` keepRandomEach: the probability is p, or those at `probabilities`. */
+@inline
+function keepAtRandom(
+  data: usize,
+  n: i32,
+  bytes: usize,
+  stream: usize,
+  first: u64,
+  p: f32,
+  probabilities: usize,
+  each: bool,
+  rescale: bool,
+  kept: usize,
+): f64 {
+  const bar = each ? 0 : barOf(p);
+  const upper = i8x16.splat(<i8>(bar >> REST_BITS));
+  const mayTie = i8x16.splat(each || (bar & REST) != 0 ? -1 : 0);
+  const divisor = f32x4.splat(rescale ? p : 1);
+  const least = f32x4.splat(rescale ? 0 : 1);
+  let many = 0;
+  let low = f64x2.splat(0);
+  let high = f64x2.splat(0);
+  let i = 0;
+  for (; i + 16 <= n; i += 16) {
+    const own = probabilities + (<usize>i << 2);
+    const random = v128.load(bytes + <usize>i);
+    const bars = each ? barsOf16(own) : upper;
+    let drop = i8x16.ge_u(random, bars);
+    let ties = i8x16.bitmask(v128.and(i8x16.eq(random, bars), mayTie));
+    for (; ties != 0; ties &= ties - 1) {
+      const lane = ctz(ties);
+      const mine = each ? load<f32>(own + (<usize>lane << 2)) : p;
+      if (mine < 1 && lowerBits(stream, first + i + lane) >= (barOf(mine) & REST)) continue;
+      drop = v128.andnot(drop, i8x16.eq(iota(), i8x16.splat(<i8>lane)));
+    }
+    many += 16 - popcnt(i8x16.bitmask(drop));
+    const front = i16x8.extend_low_i8x16_s(drop);
+    const back = i16x8.extend_high_i8x16_s(drop);
+    const at = data + (<usize>i << 2);
+    const x0 = v128.load(at);
+    const x1 = v128.load(at, 16);
+    const x2 = v128.load(at, 32);
+    const x3 = v128.load(at, 48);
+    low = addFront(addFront(addFront(addFront(low, x0), x1), x2), x3);
+    high = addBack(addBack(addBack(addBack(high, x0), x1), x2), x3);
+    const d0 = each ? f32x4.pmax(v128.load(own), least) : divisor;
+    const d1 = each ? f32x4.pmax(v128.load(own, 16), least) : divisor;
+    const d2 = each ? f32x4.pmax(v128.load(own, 32), least) : divisor;
+    const d3 = each ? f32x4.pmax(v128.load(own, 48), least) : divisor;
+    divideKept(at, x0, d0, i32x4.extend_low_i16x8_s(front));
+    divideKept(at + 16, x1, d1, i32x4.extend_high_i16x8_s(front));
+    divideKept(at + 32, x2, d2, i32x4.extend_low_i16x8_s(back));
+    divideKept(at + 48, x3, d3, i32x4.extend_high_i16x8_s(back));
+  }
+  const squares = finishSquares(low, high, data, i, n);
+  for (; i < n; i++) {
+    const at = data + (<usize>i << 2);
+    const mine = each ? load<f32>(probabilities + (<usize>i << 2)) : p;
+    const stays = mine >= 1 || isBelow(load<u8>(bytes + <usize>i), barOf(mine), stream, first + i);
+    store<f32>(at, stays ? load<f32>(at) / (rescale ? mine : <f32>1) : 0);
+    many += <i32>stays;
+  }
+  store<i32>(kept, many);
+  return squares;
 }
 
 /**
- * Keeps each entry with probability p and sets the others to +0, in place; with `rescale` what is kept is divided by p. Returns how many
- * were kept. The first entry is entry low + 2^32 high of the stream.
+ * Keeps each entry with probability p and sets the others to +0, in place; with `rescale` what is kept is divided by p. Stores how many
+ * were kept, int32, at `kept`, and returns the sum of squares of all as they were, the same as sumSquares: its additions wait for each
+ * other, and the rest is done meanwhile. The first entry is entry low + 2^32 high of the stream.
  *
  * An entry's random number has 32 bits, and it stays where that is below floor(p · 2^32), or p is 1. `bytes` are the upper ones, the
  * entry's byte in the blocks that randomWords writes: byte i mod 16 of block floor(i / 16). The lower 24 (lowerBits) matter only where
@@ -163,56 +280,13 @@ export function keepRandom(
   high: u32,
   p: f32,
   rescale: bool,
-): i32 {
-  if (p >= 1) return n;
-  const divisor = rescale ? p : <f32>1;
-  const first = <u64>low | (<u64>high << 32);
-  const bar = barOf(p);
-  const upper = i8x16.splat(<i8>(bar >> REST_BITS));
-  const rest = bar & REST;
-  const mayTie = i8x16.splat(rest != 0 ? -1 : 0);
-  const divisors = f32x4.splat(divisor);
-  let kept = 0;
-  let i = 0;
-  for (; i + 16 <= n; i += 16) {
-    const random = v128.load(bytes + <usize>i);
-    let drop = i8x16.ge_u(random, upper);
-    let ties = i8x16.bitmask(v128.and(i8x16.eq(random, upper), mayTie));
-    for (; ties != 0; ties &= ties - 1) {
-      const lane = ctz(ties);
-      if (lowerBits(stream, first + i + lane) >= rest) continue;
-      drop = v128.andnot(drop, i8x16.eq(iota(), i8x16.splat(<i8>lane)));
-    }
-    kept += 16 - popcnt(i8x16.bitmask(drop));
-    const at = data + (<usize>i << 2);
-    const front = i16x8.extend_low_i8x16_s(drop);
-    const back = i16x8.extend_high_i8x16_s(drop);
-    divideKept(at, divisors, i32x4.extend_low_i16x8_s(front));
-    divideKept(at + 16, divisors, i32x4.extend_high_i16x8_s(front));
-    divideKept(at + 32, divisors, i32x4.extend_low_i16x8_s(back));
-    divideKept(at + 48, divisors, i32x4.extend_high_i16x8_s(back));
+  kept: usize,
+): f64 {
+  if (p >= 1) {
+    store<i32>(kept, n);
+    return sumSquares(data, n);
   }
-  for (; i < n; i++) {
-    const at = data + (<usize>i << 2);
-    const stays = isBelow(load<u8>(bytes + <usize>i), bar, stream, first + i);
-    store<f32>(at, stays ? load<f32>(at) / divisor : 0);
-    kept += <i32>stays;
-  }
-  return kept;
-}
-
-/** floor(256 p) of four probabilities. */
-@inline
-function barBytes(probabilities: usize): v128 {
-  const bars = f32x4.floor(f32x4.mul(v128.load(probabilities), f32x4.splat(256)));
-  // The units of a float32 from 2^23 on are its lowest bits.
-  return v128.and(f32x4.add(bars, f32x4.splat(8388608)), i32x4.splat(0x1ff));
-}
-
-/** As divideKept, by the entries' own probabilities, or where `least` is 1 by that. */
-@inline
-function divideByOwn(at: usize, probabilities: usize, least: v128, drop: v128): void {
-  divideKept(at, f32x4.pmax(v128.load(probabilities), least), drop);
+  return keepAtRandom(data, n, bytes, stream, <u64>low | (<u64>high << 32), p, 0, false, rescale, kept);
 }
 
 /** As keepRandom, with a probability for each entry: float32 at `probabilities`, 1 at most. */
@@ -225,41 +299,7 @@ export function keepRandomEach(
   high: u32,
   probabilities: usize,
   rescale: bool,
-): i32 {
-  const first = <u64>low | (<u64>high << 32);
-  const least = f32x4.splat(rescale ? 0 : 1);
-  let kept = 0;
-  let i = 0;
-  for (; i + 16 <= n; i += 16) {
-    const own = probabilities + (<usize>i << 2);
-    const random = v128.load(bytes + <usize>i);
-    const lower = i16x8.narrow_i32x4_s(barBytes(own), barBytes(own + 16));
-    const higher = i16x8.narrow_i32x4_s(barBytes(own + 32), barBytes(own + 48));
-    // 256 becomes 255, whose ties stay.
-    const bars = i8x16.narrow_i16x8_u(lower, higher);
-    let drop = i8x16.ge_u(random, bars);
-    let ties = i8x16.bitmask(i8x16.eq(random, bars));
-    for (; ties != 0; ties &= ties - 1) {
-      const lane = ctz(ties);
-      const p = load<f32>(own + (<usize>lane << 2));
-      if (p < 1 && lowerBits(stream, first + i + lane) >= (barOf(p) & REST)) continue;
-      drop = v128.andnot(drop, i8x16.eq(iota(), i8x16.splat(<i8>lane)));
-    }
-    kept += 16 - popcnt(i8x16.bitmask(drop));
-    const at = data + (<usize>i << 2);
-    const front = i16x8.extend_low_i8x16_s(drop);
-    const back = i16x8.extend_high_i8x16_s(drop);
-    divideByOwn(at, own, least, i32x4.extend_low_i16x8_s(front));
-    divideByOwn(at + 16, own + 16, least, i32x4.extend_high_i16x8_s(front));
-    divideByOwn(at + 32, own + 32, least, i32x4.extend_low_i16x8_s(back));
-    divideByOwn(at + 48, own + 48, least, i32x4.extend_high_i16x8_s(back));
-  }
-  for (; i < n; i++) {
-    const at = data + (<usize>i << 2);
-    const p = load<f32>(probabilities + (<usize>i << 2));
-    const stays = p >= 1 || isBelow(load<u8>(bytes + <usize>i), barOf(p), stream, first + i);
-    store<f32>(at, stays ? load<f32>(at) / (rescale ? p : <f32>1) : 0);
-    kept += <i32>stays;
-  }
-  return kept;
+  kept: usize,
+): f64 {
+  return keepAtRandom(data, n, bytes, stream, <u64>low | (<u64>high << 32), 0, probabilities, true, rescale, kept);
 }

@@ -125,6 +125,7 @@ interface Exports {
     high: number,
     p: number,
     rescale: boolean,
+    kept: Pointer,
   ): number;
   rankTable(table: Pointer, c: number, low: number, high: number): void;
   rankProbabilities(data: Pointer, rows: number, c: number, scratch: Pointer, table: Pointer, dst: Pointer): void;
@@ -155,6 +156,7 @@ interface Exports {
     high: number,
     probabilities: Pointer,
     rescale: boolean,
+    kept: Pointer,
   ): number;
 }
 

@@ -11,6 +11,7 @@ const CAPACITY = 2 ** 18;
 const streamAt = kernels.allocate(16);
 const wordsAt = kernels.allocate(CAPACITY * 4);
 const bytesAt = kernels.allocate(CAPACITY);
+const keptAt = kernels.allocate(4);
 const dataAt = kernels.allocate(CAPACITY * 4);
 const sharesAt = kernels.allocate(CAPACITY * 4);
 
@@ -120,9 +121,9 @@ describe('the words are spread evenly', () => {
 function mask(stream: Uint32Array, n: number, p: number): Float32Array {
   const index = draw(stream, n, 0);
   kernels.floats(dataAt, n).fill(1);
-  const kept = ops.keepRandom(dataAt, n, bytesAt, streamAt, ...index, p, false);
+  ops.keepRandom(dataAt, n, bytesAt, streamAt, ...index, p, false, keptAt);
   const data = kernels.floats(dataAt, n).slice();
-  expect(data.reduce((sum, x) => sum + x, 0)).toBe(kept);
+  expect(data.reduce((sum, x) => sum + x, 0)).toBe(kernels.words(keptAt, 1)[0]);
   return data;
 }
 
@@ -220,18 +221,20 @@ describe('masks', () => {
           kernels.floats(sharesAt, n).set(shares);
           const expected = Float32Array.from(list, (entry) => entry[0]);
           const kept = twin(expected);
-          expect(kernel(draw(stream, n, first))).toBe(kept);
+          const squares = ops.sumSquares(dataAt, n);
+          expect(kernel(draw(stream, n, first))).toBe(squares);
+          expect(kernels.words(keptAt, 1)[0]).toBe(kept);
           expect(kernels.floats(dataAt, n).slice()).toEqual(expected);
           // What follows stays 0, as the kernels that come next want it.
           expect([...kernels.words(dataAt + n * 4, 3)]).toEqual([0, 0, 0]);
         };
         check(
           (data) => twins.keepRandom(data, stream, first, () => shared, rescale),
-          (index) => ops.keepRandom(dataAt, n, bytesAt, streamAt, ...index, shared, rescale),
+          (index) => ops.keepRandom(dataAt, n, bytesAt, streamAt, ...index, shared, rescale, keptAt),
         );
         check(
           (data) => twins.keepRandom(data, stream, first, (i) => shares[i]!, rescale),
-          (index) => ops.keepRandomEach(dataAt, n, bytesAt, streamAt, ...index, sharesAt, rescale),
+          (index) => ops.keepRandomEach(dataAt, n, bytesAt, streamAt, ...index, sharesAt, rescale, keptAt),
         );
       }),
       { numRuns: 500 },

@@ -16,5 +16,5 @@ export { hasParameter } from './parameter-schemas.js';
 export { gradientsOf, unmatchedFilters } from './reach.js';
 export { describeMethod, getMethod, listMethods } from './registry.js';
 export { type ResolvedRecipe, resolveRecipe } from './settings.js';
-export { type ByMagnitude, type ByRankedChance, isByRow, keptOf, type Sparsify } from './sparsify.js';
+export { type ByChance, type ByMagnitude, type ByRankedChance, isByRow, keptOf, type Sparsify } from './sparsify.js';
 export type { Found, Mark, Rank, Ranking, Sums, Survey } from './survey.js';
