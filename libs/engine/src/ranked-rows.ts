@@ -3,7 +3,7 @@ import { BLOCK, type ByRankedChance } from '@amalgam/methods';
 import type { Job, JobTensor } from './job.js';
 
 /** Scratch of the kernel for a row of the given length, and its table (libs/kernels, assembly/rank.ts). */
-const scratchBytes = (row: number) => 36864 + 16 * row;
+const scratchBytes = (row: number) => 4096 + 16 * row;
 const tableBytes = (row: number) => 8 * row;
 
 /** Entries of a model that are in memory at a time, besides two rows: few enough for the processor's cache. */

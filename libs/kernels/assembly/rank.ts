@@ -28,15 +28,14 @@ const PLACE_SHIFT = 2;
 const TABLE_BYTES: usize = BINS << PLACE_SHIFT;
 
 /**
- * Where a row's scratch is divided. First by bin two uint16 counts, as the next entry mostly has to be counted before the last one's is
- * written: 0 between rows.
+ * By bin two uint16 counts, as the next entry mostly has to be counted before the last one's is written: 0 between rows. At a fixed place,
+ * like the tables below, so that a place needs no addition.
  */
-const COUNTS_AT: usize = HISTOGRAMS;
+const COUNTS: usize = memory.data(TABLE_BYTES, 64);
 /** By bin that is not empty: the probability of its first key, a float32. */
-const PROBABILITIES_AT: usize = COUNTS_AT + TABLE_BYTES;
+const PROBABILITIES: usize = memory.data(TABLE_BYTES, 64);
 /** By bin that is not empty, uint32 each: the entries below it, and its own. */
-const SPANS_AT: usize = PROBABILITIES_AT + TABLE_BYTES;
-const ORDER_AT: usize = SPANS_AT + 2 * TABLE_BYTES;
+const SPANS: usize = memory.data(2 * TABLE_BYTES, 64);
 
 @inline
 function keyAt(row: usize, index: i32): i32 {
@@ -115,7 +114,7 @@ function probabilityOf(table: usize, below: i32, count: i32): f32 {
 }
 
 function rankWhole(row: usize, c: i32, scratch: usize, table: usize, dst: usize): void {
-  const entries = scratch + ORDER_AT;
+  const entries = scratch + HISTOGRAMS;
   for (let i = 0; i < c; i++) store<u64>(entries + (<usize>i << 3), entryOf(keyAt(row, i), i));
   const ordered = order(entries, c, scratch);
   for (let first = 0; first < c; ) {
@@ -158,8 +157,7 @@ function binsOf(keys: v128, least: v128): v128 {
 /** Not 0 where isOther. */
 @inline
 function othersOf(keys: v128, bins: v128): v128 {
-  const inFirst = v128.and(keys, i32x4.eq(bins, i32x4.splat(0)));
-  return v128.or(inFirst, v128.and(keys, i32x4.splat(BIN_KEYS)));
+  return v128.and(keys, v128.or(i32x4.eq(bins, i32x4.splat(0)), i32x4.splat(BIN_KEYS)));
 }
 
 /**
@@ -182,11 +180,14 @@ function placeInBins(row: usize, c: i32, least: i32, places: usize, entries: usi
       v128.store(places + (<usize>i << 1), i16x8.shl(i16x8.narrow_i32x4_u(frontBins, backBins), PLACE_SHIFT));
       const frontOthers = othersOf(front, frontBins);
       const backOthers = othersOf(back, backBins);
-      if (!v128.any_true(v128.or(frontOthers, backOthers))) continue;
       const zero = i32x4.splat(0);
-      let others =
-        i32x4.bitmask(i32x4.ne(frontOthers, zero)) | (i32x4.bitmask(i32x4.ne(backOthers, zero)) << 4);
-      for (; others != 0; others &= others - 1) {
+      const equals = i32x4.bitmask(i32x4.eq(frontOthers, zero)) | (i32x4.bitmask(i32x4.eq(backOthers, zero)) << 4);
+      let others = equals ^ 255;
+      // Every eighth time there is one, which no branch could foresee, and rarely two.
+      const first = i + (ctz(others) & 7);
+      store<u64>(next, entryOf(keyAt(row, first), first));
+      next += <usize>(others != 0) << 3;
+      for (others &= others - 1; others > 0; others &= others - 1) {
         const other = i + ctz(others);
         store<u64>(next, entryOf(keyAt(row, other), other));
         next += 8;
@@ -211,50 +212,52 @@ function placeOf(places: usize, i: i32): usize {
 }
 
 @inline
-function countOne(at: usize): void {
-  store<u16>(at, load<u16>(at) + 1);
+function countFirst(place: usize): void {
+  store<u16>(place, load<u16>(place, COUNTS) + 1, COUNTS);
 }
 
 @inline
-function countPlaces(places: usize, c: i32, counts: usize): void {
-  const others = counts + 2;
+function countSecond(place: usize): void {
+  store<u16>(place, load<u16>(place, COUNTS + 2) + 1, COUNTS + 2);
+}
+
+@inline
+function countPlaces(places: usize, c: i32): void {
   let i = 0;
   for (; i + 4 <= c; i += 4) {
     const at = places + (<usize>i << 1);
-    countOne(counts + <usize>load<u16>(at));
-    countOne(others + <usize>load<u16>(at, 2));
-    countOne(counts + <usize>load<u16>(at, 4));
-    countOne(others + <usize>load<u16>(at, 6));
+    countFirst(<usize>load<u16>(at));
+    countSecond(<usize>load<u16>(at, 2));
+    countFirst(<usize>load<u16>(at, 4));
+    countSecond(<usize>load<u16>(at, 6));
   }
-  for (; i < c; i++) countOne(counts + placeOf(places, i));
+  for (; i < c; i++) countFirst(placeOf(places, i));
 }
 
-/** Which of 16 bins are not empty. */
+/** Which of 16 bins are empty. */
 @inline
-function usedOf16(at: usize): u64 {
+function emptyOf16(at: usize): u64 {
   const zero = i32x4.splat(0);
-  const front = i16x8.narrow_i32x4_s(i32x4.ne(v128.load(at), zero), i32x4.ne(v128.load(at, 16), zero));
-  const back = i16x8.narrow_i32x4_s(i32x4.ne(v128.load(at, 32), zero), i32x4.ne(v128.load(at, 48), zero));
+  const front = i16x8.narrow_i32x4_s(i32x4.eq(v128.load(at), zero), i32x4.eq(v128.load(at, 16), zero));
+  const back = i16x8.narrow_i32x4_s(i32x4.eq(v128.load(at, 32), zero), i32x4.eq(v128.load(at, 48), zero));
   return <u64>i8x16.bitmask(i8x16.narrow_i16x8_s(front, back));
 }
 
 /** Turns counts into spans, and gives each bin the probability of its entries as if they were equal. */
 @inline
-function sumCounts(scratch: usize, table: usize): void {
+function sumCounts(table: usize): void {
   let below: u32 = 0;
   for (let first: usize = 0; first < TABLE_BYTES; first += 64 << PLACE_SHIFT) {
-    const counts = scratch + COUNTS_AT + first;
-    const spans = scratch + SPANS_AT + (first << 1);
-    let used = usedOf16(counts) | (usedOf16(counts + 64) << 16);
-    used |= (usedOf16(counts + 128) << 32) | (usedOf16(counts + 192) << 48);
-    for (; used != 0; used &= used - 1) {
-      const bin = <usize>ctz(used);
-      const at = counts + (bin << PLACE_SHIFT);
-      const both = load<u32>(at);
+    const counts = COUNTS + first;
+    let empty = emptyOf16(counts) | (emptyOf16(counts + 64) << 16);
+    empty |= (emptyOf16(counts + 128) << 32) | (emptyOf16(counts + 192) << 48);
+    for (let used = ~empty; used != 0; used &= used - 1) {
+      const place = first + (<usize>ctz(used) << PLACE_SHIFT);
+      const both = load<u32>(place, COUNTS);
       const count = (both & 0xffff) + (both >> 16);
-      store<u32>(at, 0);
-      store<f32>(at, probabilityOf(table, below, count), PROBABILITIES_AT - COUNTS_AT);
-      store<u64>(spans + (bin << 3), <u64>below | (<u64>count << 32));
+      store<u32>(place, 0, COUNTS);
+      store<f32>(place, probabilityOf(table, below, count), PROBABILITIES);
+      store<u64>(place << 1, <u64>below | (<u64>count << 32), SPANS);
       below += count;
     }
   }
@@ -265,16 +268,16 @@ function sumCounts(scratch: usize, table: usize): void {
  * are smaller.
  */
 @inline
-function splitBins(ordered: usize, count: i32, least: i32, scratch: usize, table: usize): void {
+function splitBins(ordered: usize, count: i32, least: i32, table: usize): void {
   const last = ordered + (<usize>count << 3);
   for (let at = ordered; at < last; ) {
     const bin = binOf(keyOf(at), least);
-    const span = scratch + SPANS_AT + (<usize>bin << 3);
+    const span = SPANS + (<usize>bin << (PLACE_SHIFT + 1));
     let end = at + 8;
     while (end < last && binOf(keyOf(end), least) == bin) end += 8;
     let below = load<i32>(span);
     const firsts = load<i32>(span, 4) - <i32>((end - at) >> 3);
-    store<f32>(scratch + PROBABILITIES_AT + (<usize>bin << PLACE_SHIFT), probabilityOf(table, below, firsts));
+    store<f32>(<usize>bin << PLACE_SHIFT, probabilityOf(table, below, firsts), PROBABILITIES);
     below += firsts;
     while (at < end) {
       const key = keyOf(at);
@@ -290,33 +293,33 @@ function splitBins(ordered: usize, count: i32, least: i32, scratch: usize, table
 
 /** The probabilities of the row's entries as those of their bins. */
 @inline
-function takeProbabilities(dst: usize, c: i32, places: usize, probabilities: usize): void {
+function takeProbabilities(dst: usize, c: i32, places: usize): void {
   let i = 0;
   for (; i + 4 <= c; i += 4) {
     const at = places + (<usize>i << 1);
-    let four = v128.load32_zero(probabilities + <usize>load<u16>(at));
-    four = v128.load32_lane(probabilities + <usize>load<u16>(at, 2), four, 1);
-    four = v128.load32_lane(probabilities + <usize>load<u16>(at, 4), four, 2);
-    four = v128.load32_lane(probabilities + <usize>load<u16>(at, 6), four, 3);
+    let four = v128.load32_zero(<usize>load<u16>(at), PROBABILITIES);
+    four = v128.load32_lane(<usize>load<u16>(at, 2), four, 1, PROBABILITIES);
+    four = v128.load32_lane(<usize>load<u16>(at, 4), four, 2, PROBABILITIES);
+    four = v128.load32_lane(<usize>load<u16>(at, 6), four, 3, PROBABILITIES);
     v128.store(dst + (<usize>i << 2), four);
   }
-  for (; i < c; i++) store<f32>(dst + (<usize>i << 2), load<f32>(probabilities + placeOf(places, i)));
+  for (; i < c; i++) store<f32>(dst + (<usize>i << 2), load<f32>(placeOf(places, i), PROBABILITIES));
 }
 
 /** False, and nothing done, where too many entries would have to be ordered. */
 function rankByBins(row: usize, c: i32, scratch: usize, table: usize, dst: usize): bool {
-  const entries = scratch + ORDER_AT;
+  const entries = scratch + HISTOGRAMS;
   // Behind the entries that may be listed, and those that may be ordered twice over.
   const places = entries + (<usize>c << 3);
   // The largest key falls into the last bin, and what is below 2^-8 of it into the first.
   const least = (largestKey(row, c) >> BIN_SHIFT) - (BINS - 1);
   const others = placeInBins(row, c, least, places, entries);
   if (others < 0) return false;
-  countPlaces(places, c, scratch + COUNTS_AT);
-  sumCounts(scratch, table);
+  countPlaces(places, c);
+  sumCounts(table);
   const ordered = order(entries, others, scratch);
-  splitBins(ordered, others, least, scratch, table);
-  takeProbabilities(dst, c, places, scratch + PROBABILITIES_AT);
+  splitBins(ordered, others, least, table);
+  takeProbabilities(dst, c, places);
   for (let at = ordered; at < ordered + (<usize>others << 3); at += 8) {
     store<f32>(dst + (<usize>load<u32>(at) << 2), load<f32>(at, 4));
   }
@@ -337,8 +340,7 @@ export function rankTable(table: usize, c: i32, low: f64, high: f64): void {
 
 /**
  * Writes to `dst`, for each entry of `rows` rows of c float32, a probability that grows with the rank of its magnitude in its row: the one
- * that `table` (rankTable) has for the rank, equals that of the mean of theirs. `scratch`: 36864 + 16 c bytes, zeros before the first call,
- * where nothing else may write between calls. `dst` must not overlap `data`.
+ * that `table` (rankTable) has for the rank, equals that of the mean of theirs. `scratch`: 4096 + 16 c bytes. `dst` must not overlap `data`.
  */
 export function rankProbabilities(data: usize, rows: i32, c: i32, scratch: usize, table: usize, dst: usize): void {
   for (let r = 0; r < rows; r++) {

@@ -8,7 +8,7 @@ const kernels = new Kernels();
 const { ops } = kernels;
 const MOST = 2048;
 const dataAt = kernels.allocate(MOST * 4);
-const scratch = kernels.allocate(36864 + 16 * MOST);
+const scratch = kernels.allocate(4096 + 16 * MOST);
 const table = kernels.allocate(8 * MOST);
 const chances = kernels.allocate(MOST * 4);
 
@@ -108,7 +108,7 @@ describe('kernels over rows equal their twins', () => {
 
   test.each([131063, 131064, 140001])('rankProbabilities of a row of %i entries of four magnitudes', (c) => {
     const long = new Kernels();
-    const [data, room, steps, into] = [4 * c, 36864 + 16 * c, 8 * c, 4 * c].map((bytes) => long.allocate(bytes));
+    const [data, room, steps, into] = [4 * c, 4096 + 16 * c, 8 * c, 4 * c].map((bytes) => long.allocate(bytes));
     const magnitudes = [0, 0.5, 1, 3];
     const magnitudeOf = (i: number) => (i % 7 === 0 ? 3 : i % 7 === 1 ? 2 : i % 7 === 2 ? 1 : 0);
     long.floats(data!, c).set(Float32Array.from({ length: c }, (_, i) => magnitudes[magnitudeOf(i)]!));
