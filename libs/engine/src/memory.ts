@@ -62,8 +62,8 @@ export function planMemory(
   const known = method.keepsRows
     ? seen.reduce((sum, { shape, elements }) => sum + 8 * keptRows(rowLength(shape), elements), 0)
     : 0;
-  const bytesOfRows = areRanked(rules) ? rankedBytes : rowBytes;
-  const rows = (chunk: number) => (byRow ? bytesOfRows(chunk, longest, width, models) : 0);
+  const ranked = areRanked(rules) ? rankedBytes(longest, width, models) : null;
+  const rows = (chunk: number) => (byRow ? (ranked ?? rowBytes(chunk, longest, width, models)) : 0);
   const computed = computedBytes([
     ...merged.map(sourcesOf<Source>),
     ...copied.map(({ from }) => ({ sources: [from] })),

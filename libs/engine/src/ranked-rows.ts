@@ -10,7 +10,7 @@ const tableBytes = (row: number) => 8 * row;
 const WINDOW = 2 ** 14;
 
 /** What a thread needs besides its buffers for chunks: the rest of the rows at both ends of a chunk, and the windows. */
-export function rankedBytes(_: number, longest: number, width: number, models: number): number {
+export function rankedBytes(longest: number, width: number, models: number): number {
   const windows = 2 * (WINDOW + 2 * longest) * models * 4;
   return 2 * longest * width + windows + models * tableBytes(longest) + scratchBytes(longest);
 }

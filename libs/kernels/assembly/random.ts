@@ -87,7 +87,7 @@ export function randomWords(stream: usize, low: u32, high: u32, dst: usize, n: i
 }
 
 const RANGE: f32 = 4294967296.0;
-/** Random numbers of 32 bits with the same upper byte. */
+/** Bits of a random number below its upper byte. */
 const REST_BITS: u32 = 24;
 const REST: u32 = (1 << REST_BITS) - 1;
 /** The bit of a block's number that tells the blocks of lower bits from those of upper bytes. */
