@@ -205,7 +205,7 @@ export class Combiner {
             if (overVectors) leaves[model]!.push(kernels.ops.sumSquares(read.at(model), read.n));
             continue;
           }
-          const { squares, kept } = sparsifier.measure(span.tensor, read, model, bands?.[model] ?? null);
+          const { squares, kept } = sparsifier.apply(span.tensor, read, model, bands?.[model] ?? null);
           if (overVectors) leaves[model]!.push(squares);
           statistics.kept[model]! += kept;
         }

@@ -1,10 +1,12 @@
 import type { Kernels, Pointer } from '@amalgam/kernels';
-import { BLOCK, type ByRankedChance } from '@amalgam/methods';
+import { BLOCK, type ByMagnitude, type ByRankedChance, keptOf } from '@amalgam/methods';
 import type { Job, JobTensor } from './job.js';
 
 /** Scratch of the kernel for a row of the given length, and its table (libs/kernels, assembly/rank.ts). */
 const scratchBytes = (row: number) => 4096 + 16 * row;
 const tableBytes = (row: number) => 8 * row;
+
+const KNOWN_BYTES = 16;
 
 /** Entries of a model that are in memory at a time, besides two rows: few enough for the processor's cache. */
 const WINDOW = 2 ** 14;
@@ -19,8 +21,8 @@ export function rankedBytes(longest: number, width: number, models: number): num
 export type Form = (at: number, n: number) => void;
 
 /**
- * For methods that keep entries by chance and rank: the task vectors of the whole rows that a block touches, and the probabilities of
- * their entries, in a window that goes through a chunk with the blocks. A row is ranked before anything of it may be overwritten.
+ * For methods that keep entries by their rank in a row, for certain or by chance: the task vectors of the whole rows that a block touches,
+ * and the marks or probabilities of their entries, in a window that goes through a chunk with the blocks. A row is ranked before anything of it may be overwritten.
  */
 export class RankedRows {
   readonly #kernels: Kernels;
@@ -28,6 +30,8 @@ export class RankedRows {
   readonly #vectors: Pointer;
   readonly #chances: Pointer;
   readonly #scratch: Pointer;
+  /** By model: where the last row's band was. */
+  readonly #known: Pointer;
   /** By model: where the table is, and what it was made for. */
   readonly #tables: { at: Pointer; row: number; low: number; high: number }[];
   /** Bytes from one model's entries to the next. */
@@ -53,6 +57,7 @@ export class RankedRows {
     this.#vectors = kernels.allocate(this.stride * job.models);
     this.#chances = kernels.allocate(this.stride * job.models);
     this.#scratch = kernels.allocate(scratchBytes(longest));
+    this.#known = kernels.allocate(KNOWN_BYTES * job.models);
     this.#tables = Array.from({ length: job.models }, () => {
       return { at: kernels.allocate(tableBytes(longest)), row: 0, low: 0, high: 0 };
     });
@@ -99,17 +104,39 @@ export class RankedRows {
     this.#first = first;
   }
 
-  /** The probabilities of a model's entries from `at` on; of all rows that [at, end) touches. */
-  chances({ row }: JobTensor, sparsify: ByRankedChance, model: number, at: number, end: number): Pointer {
+  /**
+   * Of a model's entries from `at` on, of all rows that [at, end) touches: their probabilities, or for a band of each row a mask, all ones
+   * for what stays.
+   */
+  chances(tensor: JobTensor, sparsify: ByRankedChance | ByMagnitude, model: number, at: number, end: number): Pointer {
+    const { row } = tensor;
     const from = Math.max(this.#ranked[model]!, startOfRow(at, row));
     const to = endOfRow(end, row);
     if (from < to) {
-      const table = this.#tableOf(row, sparsify, model);
-      const dst = this.#chancesAt(model, from);
-      this.#kernels.ops.rankProbabilities(this.at(model, from), (to - from) / row, row, this.#scratch, table, dst);
+      const [src, dst, rows] = [this.at(model, from), this.#chancesAt(model, from), (to - from) / row];
+      if (sparsify.by === 'magnitude') {
+        this.#mark(tensor, sparsify, model, src, rows, dst);
+      } else {
+        const table = this.#tableOf(row, sparsify, model);
+        this.#kernels.ops.rankProbabilities(src, rows, row, this.#scratch, table, dst);
+      }
       this.#ranked[model] = to;
     }
     return this.#chancesAt(model, at);
+  }
+
+  #mark(
+    { row, elements }: JobTensor,
+    { densities, outliers: shares, outliersFirst }: ByMagnitude,
+    model: number,
+    src: Pointer,
+    rows: number,
+    dst: Pointer,
+  ): void {
+    // A scalar is no row that anything could be dropped from.
+    const isFree = outliersFirst === true && elements > 1;
+    const { kept, outliers } = keptOf(row, densities[model]!, shares[model]!, isFree);
+    this.#kernels.ops.markBand(src, rows, row, kept, outliers, dst, this.#known + model * KNOWN_BYTES);
   }
 
   #tableOf(row: number, { densities, epsilons }: ByRankedChance, model: number): Pointer {

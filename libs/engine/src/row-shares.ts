@@ -1,9 +1,8 @@
 import type { Kernels, Pointer } from '@amalgam/kernels';
-import { type ByMagnitude, keptOf } from '@amalgam/methods';
 import type { Job, JobTensor } from './job.js';
 import type { RowRule } from './rows.js';
 
-export type ShareRule = Exclude<RowRule, { by: 'chance' }>;
+export type ShareRule = Exclude<RowRule, { by: 'rank' }>;
 
 /** Scratch of the methods' kernels for a row of the given length (libs/kernels, assembly/importance.ts). */
 const scratchBytes = (row: number) => 16 * (row + 3);
@@ -68,12 +67,6 @@ export class RowShares {
 
   /** Replaces `count` entries of each model's input from `first` on, whole rows, by their shares. */
   fill(tensor: JobTensor, rule: ShareRule, first: number, count: number): void {
-    if (rule.by === 'band') {
-      tensor.models.forEach((_, model) => {
-        this.#mark(tensor, rule.sparsify, model, count);
-      });
-      return;
-    }
     const { row, known } = tensor;
     const rows = count / row;
     if (known !== null) this.#knownOf(rows).set(known.subarray(first / row, first / row + rows));
@@ -97,12 +90,5 @@ export class RowShares {
 
   #knownOf(rows: number): Float64Array {
     return new Float64Array(this.#kernels.bytes(this.#known, rows * 8).buffer, this.#known, rows);
-  }
-
-  #mark({ row, elements }: JobTensor, sparsify: ByMagnitude, model: number, count: number): void {
-    // A scalar is no row that anything could be dropped from.
-    const isFree = sparsify.outliersFirst === true && elements > 1;
-    const { kept, outliers } = keptOf(row, sparsify.densities[model]!, sparsify.outliers[model]!, isFree);
-    this.#kernels.ops.markBand(this.at(model, 0), count / row, row, kept, outliers);
   }
 }

@@ -5,10 +5,8 @@ import type { Job } from './job.js';
 
 /** What whole rows of a tensor are looked at for; what comes of it are mostly the entries' shares. */
 export type RowRule =
-  /** Entries are ranked, and get probabilities (RankedRows). */
-  | { by: 'chance'; sparsify: ByRankedChance }
-  /** Shares are 1 for the entries that stay, 0 for the others. */
-  | { by: 'band'; sparsify: ByMagnitude }
+  /** Entries are ranked, and get probabilities, or stay or go (RankedRows). */
+  | { by: 'rank'; sparsify: ByRankedChance | ByMagnitude }
   /** Shares are what the method, or its blend, makes of the inputs of a tensor's rows. */
   | { by: 'method'; fill(rows: Rows, tensor: string): void };
 
@@ -16,17 +14,17 @@ export type RowRule =
 export function rowRules(method: MergeMethod, settings: readonly Settings[]): (RowRule | null)[] {
   return settings.map((own) => {
     const sparsify = method.sparsify?.(own) ?? null;
-    if (sparsify?.by === 'ranked chance') return { by: 'chance', sparsify };
-    if (sparsify?.by === 'magnitude' && isByRow(sparsify)) return { by: 'band', sparsify };
+    if (sparsify?.by === 'ranked chance') return { by: 'rank', sparsify };
+    if (sparsify?.by === 'magnitude' && isByRow(sparsify)) return { by: 'rank', sparsify };
     if (method.blendScope?.(own) === 'row') return { by: 'method', fill: blendRows(method, own) };
     const fill = method.shares?.(own) ?? null;
     return fill === null ? null : { by: 'method', fill };
   });
 }
 
-/** Are these rows ranked for chances? Of a method all are, or none. */
+/** Are the entries of these rows ranked? Of a method all are, or none. */
 export function areRanked(rules: readonly (RowRule | null)[]): boolean {
-  return rules.some((rule) => rule?.by === 'chance');
+  return rules.some((rule) => rule?.by === 'rank');
 }
 
 /** By tensor of a job. */

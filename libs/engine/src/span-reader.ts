@@ -1,6 +1,6 @@
 import { dtypeBytes } from '@amalgam/contracts';
 import { type Kernels, type Pointer, reducePairwise } from '@amalgam/kernels';
-import { BLOCK, type ByRankedChance } from '@amalgam/methods';
+import { BLOCK, type ByMagnitude, type ByRankedChance } from '@amalgam/methods';
 import type { Files } from './files.js';
 import type { Job, JobSource, JobTensor, Span } from './job.js';
 import { RankedRows } from './ranked-rows.js';
@@ -23,7 +23,10 @@ export interface ReadBlock {
   shares: Pointer | null;
   /** Bytes from one model's shares to the next. */
   sharesStride: number;
-  /** For methods that keep entries by chance and rank: a model's probabilities, to be asked for before its entries change. Others have none. */
+  /**
+   * For methods that keep entries by their rank in a row: a model's probabilities or marks, to be asked for before its entries change. Others
+   * have none.
+   */
   chances(model: number): Pointer;
 }
 
@@ -127,7 +130,7 @@ export class SpanReader {
     tensor.models.forEach((source, model) => {
       if (reads(model)) read(source, this.#rawModels[model]!);
     });
-    if (rows !== null && rule !== null && rule.by !== 'chance') this.#fillRows(rows, tensor, rule, first, last - first);
+    if (rows !== null && rule !== null && rule.by !== 'rank') this.#fillRows(rows, tensor, rule, first, last - first);
 
     const areaAt = (area: OutArea) => this.#rawOut + area.from * this.#job.chunkElements;
     return {
@@ -135,10 +138,10 @@ export class SpanReader {
       count,
       bytesRead,
       forEachBlock: (visit) => {
-        if (rule?.by === 'chance') this.#ranked!.begin(last - first);
+        if (rule?.by === 'rank') this.#ranked!.begin(last - first);
         for (let done = 0; done < count; done += BLOCK) {
           const [at, n] = [start - first + done, Math.min(BLOCK, count - done)];
-          if (rule?.by === 'chance') visit(this.#rankedBlock(tensor, this.#ranked!, rule.sparsify, first, at, n));
+          if (rule?.by === 'rank') visit(this.#rankedBlock(tensor, this.#ranked!, rule.sparsify, first, at, n));
           else visit(this.#prepareBlock(tensor, rows, first, at, n, reads));
         }
       },
@@ -206,7 +209,7 @@ export class SpanReader {
   #rankedBlock(
     tensor: JobTensor,
     rows: RankedRows,
-    sparsify: ByRankedChance,
+    sparsify: ByRankedChance | ByMagnitude,
     first: number,
     at: number,
     n: number,

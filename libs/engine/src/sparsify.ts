@@ -35,27 +35,15 @@ export class Sparsifier {
     this.#kept = kernels.allocate(4);
   }
 
-  /** As apply, and sums up the squares of what there was before. */
-  measure(tensor: number, block: ReadBlock, model: number, band: Band | null): Kept {
-    const sparsify = this.#byTensor[tensor]!;
-    if (band !== null) return this.#keepBand(block, model, band);
-    if (sparsify !== null && sparsify.by !== 'magnitude') return this.#keepByChance(tensor, block, model, sparsify);
-    const squares = this.#kernels.ops.sumSquares(block.at(model), block.n);
-    return { squares, kept: this.apply(tensor, block, model, band) };
-  }
-
-  /** One model's part of a block; `band` is what findBands found for the tensor. Returns how many entries stay. */
-  apply(tensor: number, block: ReadBlock, model: number, band: Band | null): number {
+  /** One model's part of a block; `band` is what findBands found for the tensor. */
+  apply(tensor: number, block: ReadBlock, model: number, band: Band | null): Kept {
     const { ops } = this.#kernels;
-    const [data, n, sparsify] = [block.at(model), block.n, this.#byTensor[tensor]!];
-    if (sparsify === null) return n;
-    switch (sparsify.by) {
-      case 'magnitude':
-        if (band !== null) return this.#keepBand(block, model, band).kept;
-        return ops.keepMarked(data, sharesOf(block, model), n);
-      default:
-        return this.#keepByChance(tensor, block, model, sparsify).kept;
-    }
+    const sparsify = this.#byTensor[tensor]!;
+    if (sparsify === null) return { squares: ops.sumSquares(block.at(model), block.n), kept: block.n };
+    if (sparsify.by !== 'magnitude') return this.#keepByChance(tensor, block, model, sparsify);
+    if (band !== null) return this.#keepBand(block, model, band);
+    const squares = ops.keepMarked(block.at(model), block.chances(model), block.n, this.#kept);
+    return { squares, kept: this.#kernels.wordAt(this.#kept) };
   }
 
   #keepByChance(tensor: number, block: ReadBlock, model: number, sparsify: ByChance | ByRankedChance): Kept {
@@ -118,9 +106,4 @@ export class Sparsifier {
 /** How many of a block's entries, the first of index `index` in its tensor, lie before a cut if their key is the cut's. */
 function tiesIn({ tieEnd }: Cut, index: number, n: number): number {
   return Math.min(Math.max(tieEnd - index, 0), n);
-}
-
-function sharesOf({ shares, sharesStride }: ReadBlock, model: number): Pointer {
-  if (shares === null) throw new TypeError('only methods that look at whole rows have shares');
-  return shares + model * sharesStride;
 }

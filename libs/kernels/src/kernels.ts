@@ -129,8 +129,8 @@ interface Exports {
   ): number;
   rankTable(table: Pointer, c: number, low: number, high: number): void;
   rankProbabilities(data: Pointer, rows: number, c: number, scratch: Pointer, table: Pointer, dst: Pointer): void;
-  markBand(data: Pointer, rows: number, c: number, kept: number, outliers: number): void;
-  keepMarked(data: Pointer, marks: Pointer, n: number): number;
+  markBand(data: Pointer, rows: number, c: number, kept: number, outliers: number, dst: Pointer, known: Pointer): void;
+  keepMarked(data: Pointer, marks: Pointer, n: number, kept: Pointer): number;
   findPlace(data: Pointer, n: number, rank: number, signed: boolean, scratch: Pointer, result: Pointer): void;
   countAbove(data: Pointer, n: number, key: number, equals: boolean, signed: boolean): number;
   listMagnitudes(src: Pointer, n: number, low: number, high: number, list: Pointer, first: number): number;

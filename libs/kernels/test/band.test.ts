@@ -9,6 +9,9 @@ const { ops } = kernels;
 const MOST = 4096;
 const data = kernels.allocate(MOST * 4);
 const marks = kernels.allocate(MOST * 4);
+const count = kernels.allocate(4);
+/** Never cleared: what calls before left may not matter. */
+const known = kernels.allocate(16);
 
 const special = fc.constantFrom(0, 0x80000000, 0x7f800000, 0xff800000, 0x7fc00000, 0x7fffffff, 0xffffffff, 1);
 /** Few values, as differences of bfloat16 have; distinct ones of one size, as a row's mostly are; and any bits. */
@@ -37,8 +40,9 @@ describe('kernels over bands of rows are equal to their twins', () => {
         const expected = Uint32Array.from(values);
         kernels.words(data, values.length).set(expected);
         for (let r = 0; r < rows; r++) twins.markBand(expected.subarray(r * c, (r + 1) * c), kept, outliers);
-        ops.markBand(data, rows, c, kept, outliers);
-        const got = kernels.words(data, values.length).slice();
+        ops.markBand(data, rows, c, kept, outliers, marks, known);
+        expect([...kernels.words(data, values.length)]).toEqual(values);
+        const got = kernels.words(marks, values.length).slice();
         expect(got).toEqual(expected);
         expect(got.filter((mark) => mark !== 0).length).toBe(kept * rows);
       }),
@@ -49,13 +53,13 @@ describe('kernels over bands of rows are equal to their twins', () => {
   test('markBand: what rows before held does not matter', () => {
     const row = (scale: number) => Array.from({ length: 97 }, (_, i) => scale * ((i * 31) % 97));
     kernels.floats(data, 4 * 97).set([1, 1e-30, 1e30, 0].flatMap(row));
-    ops.markBand(data, 4, 97, 10, 3);
+    ops.markBand(data, 4, 97, 10, 3, marks, known);
     const counts = [0, 1, 2, 3].map((r) =>
-      kernels.words(data + r * 97 * 4, 97).reduce((sum, mark) => sum + (mark === 0 ? 0 : 1), 0),
+      kernels.words(marks + r * 97 * 4, 97).reduce((sum, mark) => sum + (mark === 0 ? 0 : 1), 0),
     );
     expect(counts).toEqual([10, 10, 10, 10]);
-    expect(kernels.words(data, 97)).toEqual(kernels.words(data + 97 * 4, 97));
-    expect([...kernels.words(data + 3 * 97 * 4, 97)].findLastIndex((mark) => mark !== 0)).toBe(12);
+    expect(kernels.words(marks, 97)).toEqual(kernels.words(marks + 97 * 4, 97));
+    expect([...kernels.words(marks + 3 * 97 * 4, 97)].findLastIndex((mark) => mark !== 0)).toBe(12);
   });
 
   test('keepMarked', () => {
@@ -67,7 +71,9 @@ describe('kernels over bands of rows are equal to their twins', () => {
         kernels.words(data, list.length).set(expected);
         kernels.words(marks, list.length).set(own);
         const kept = twins.keepMarked(expected, own);
-        expect(ops.keepMarked(data, marks, list.length)).toBe(kept);
+        const squares = ops.sumSquares(data, list.length);
+        expect(ops.keepMarked(data, marks, list.length, count)).toBe(squares);
+        expect(kernels.words(count, 1)[0]).toBe(kept);
         expect(kernels.words(data, list.length)).toEqual(expected);
       }),
     );
