@@ -6,6 +6,7 @@ import type { Job, JobTensor } from './job.js';
 const scratchBytes = (row: number) => 4096 + 16 * row;
 const tableBytes = (row: number) => 8 * row;
 
+/** What is kept of a model's last row (libs/kernels, assembly/band.ts). */
 const KNOWN_BYTES = 16;
 
 /** Entries of a model that are in memory at a time, besides two rows: few enough for the processor's cache. */
@@ -14,7 +15,7 @@ const WINDOW = 2 ** 14;
 /** What a thread needs besides its buffers for chunks: the rest of the rows at both ends of a chunk, and the windows. */
 export function rankedBytes(longest: number, width: number, models: number): number {
   const windows = 2 * (WINDOW + 2 * longest) * models * 4;
-  return 2 * longest * width + windows + models * tableBytes(longest) + scratchBytes(longest);
+  return 2 * longest * width + windows + models * (tableBytes(longest) + KNOWN_BYTES) + scratchBytes(longest);
 }
 
 /** Writes `n` entries of every model's task vector, those from `at` on behind the first that was read. */
@@ -22,7 +23,8 @@ export type Form = (at: number, n: number) => void;
 
 /**
  * For methods that keep entries by their rank in a row, for certain or by chance: the task vectors of the whole rows that a block touches,
- * and the marks or probabilities of their entries, in a window that goes through a chunk with the blocks. A row is ranked before anything of it may be overwritten.
+ * and the marks or probabilities of their entries, in a window that goes through a chunk with the blocks. A row is ranked before anything
+ * of it may be overwritten.
  */
 export class RankedRows {
   readonly #kernels: Kernels;

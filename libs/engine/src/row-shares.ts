@@ -28,9 +28,8 @@ export function keptRows(row: number, elements: number): number {
 }
 
 /**
- * For methods that look at whole rows: what an entry gets of its row, a float32 for each entry and model of a chunk; for those that keep
- * a band of magnitudes there whether it stays.
- * Rows reach over a chunk's ends, so whole rows are read, at most one more at either end.
+ * For methods whose entries get a share of their row: a float32 for each entry and model of a chunk. Rows reach over a chunk's ends, so
+ * whole rows are read, at most one more at either end.
  */
 export class RowShares {
   readonly #kernels: Kernels;
